@@ -1,0 +1,1 @@
+"""Operations toolkit for an emergency-call platform."""

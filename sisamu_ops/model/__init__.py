@@ -1,0 +1,1 @@
+"""Words shared by every room: sites, SAMUs, modes, epochs, tokens, outcomes, errors."""
