@@ -1,0 +1,90 @@
+"""What the journal needs of its neighbours: a reader, an inbox, and the right to append."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxItem:
+    """A signed document waiting for the leader; the name is a unique id its sender chose."""
+
+    name: str
+    payload: bytes
+
+
+class JournalReader(Protocol):
+    """The leaves of a journal, in order, as bytes."""
+
+    def size(self) -> int:
+        """Count the entries that can be read."""
+        ...
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        """Give the leaves from index `start` up to, not including, `stop`."""
+        ...
+
+
+class Inbox(Protocol):
+    """Where everybody but the leader puts what should become an entry."""
+
+    def put(self, item: InboxItem) -> None:
+        """Add an item; the same name with the same bytes again is harmless.
+
+        Raises ValueError when the name is taken by other bytes.
+        """
+        ...
+
+    def items(self) -> list[InboxItem]:
+        """Give the items that wait."""
+        ...
+
+
+class Tenure(Protocol):
+    """One epoch of leadership: as long as it stands, its holder may append."""
+
+    @property
+    def epoch(self) -> int:
+        """Give the number of this leadership, ever increasing."""
+        ...
+
+    @property
+    def site(self) -> str:
+        """Give the site that leads."""
+        ...
+
+    def append(self, leaf: bytes, *, index: int, consume: Sequence[str] = ()) -> None:
+        """Commit a leaf at `index` and remove the named inbox items, in one transaction.
+
+        Raises LeadershipError when the epoch no longer stands; never returns unless committed.
+        """
+        ...
+
+
+class ReplicaFiles(Protocol):
+    """The files of a replica wherever it is: a local directory, a site reached over SFTP."""
+
+    def names(self) -> list[str]:
+        """Give the relative path of every file, with `/` between its parts."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Give the content of a file; raises OSError (FileNotFoundError when it is not there)."""
+        ...
+
+
+class CheckSshsig(Protocol):
+    """Judges an operator's SSHSIG signature, as `ssh-keygen -Y verify` does."""
+
+    def __call__(
+        self,
+        document: bytes,
+        signature: str,
+        principal: str,
+        namespace: str,
+        allowed_signers: str,
+    ) -> bool:
+        """Say whether an allowed signer of that principal signed the document."""
+        ...
