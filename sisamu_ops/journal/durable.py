@@ -7,6 +7,7 @@ so that tests can stop the machine between any two of them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -38,6 +39,11 @@ class Disk:
     def remove(self, path: Path) -> None:
         """Remove a file; one that is already gone is fine."""
         path.unlink(missing_ok=True)
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory; one that is not empty stays."""
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
     def make_directory(self, path: Path) -> None:
         """Make one directory in an existing parent; one that exists is fine."""

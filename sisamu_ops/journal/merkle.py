@@ -26,10 +26,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root_of(hashes: Iterable[bytes]) -> bytes:
     """Give the root of a tree over these leaf hashes; the empty tree has the hash of nothing."""
-    frontier = Frontier()
-    for item in hashes:
-        frontier.append(item)
-    return frontier.root()
+    return Frontier.over(hashes).root()
 
 
 class Frontier:
@@ -45,10 +42,23 @@ class Frontier:
         self._size = size
         self._peaks = list(peaks)
 
+    @classmethod
+    def over(cls, hashes: Iterable[bytes]) -> Frontier:
+        """Give the frontier of a tree over these leaf hashes."""
+        frontier = cls()
+        for item in hashes:
+            frontier.append(item)
+        return frontier
+
     @property
     def size(self) -> int:
         """Count the leaves appended so far."""
         return self._size
+
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """Give the roots of the complete subtrees, largest first."""
+        return tuple(self._peaks)
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash at the right."""
@@ -67,10 +77,6 @@ class Frontier:
         for peak in reversed(others):
             root = node_hash(peak, root)
         return root
-
-    def copy(self) -> Frontier:
-        """Give an independent frontier of the same tree."""
-        return Frontier(self._size, self._peaks)
 
 
 def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
