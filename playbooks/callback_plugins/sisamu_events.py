@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible callback: one JSON line per event, on the descriptor named in SISAMU_EVENTS_FD."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: sisamu_events
+type: notification
+short_description: Events of a run as JSON lines
+description:
+  - Writes one JSON object per line to the file descriptor in the environment variable
+    SISAMU_EVENTS_FD; silent when it is unset.
+  - Phone-like strings are masked in free text; no number called appears.
+requirements: [enabled in the configuration]
+"""
+
+# Nine digits or more in a row, or French pairs: 04 65 71 03 00.
+PHONE = re.compile(r"\+?\d{9,}|\b0\d(?:[ .-]\d{2}){4}\b")
+CALL_FIELDS = ("answered", "status", "answered_by", "pdd_ms", "verdict")
+STATS = {"ok": "ok", "changed": "changed", "failed": "failures", "unreachable": "unreachable"}
+
+
+def mask(text: str) -> str:
+    """Hide whatever looks like a phone number."""
+    return PHONE.sub("[masked]", text)
+
+
+def module_of(task: Any) -> str:
+    """Return a task's module without its collection."""
+    return str(task.action).rpartition(".")[2]
+
+
+def fence_event(host: str, result: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the event of a fence task, None when the helper gave no answer."""
+    answer = result.get("answer")
+    return None if answer is None else {"event": "fence", "host": host, "result": answer}
+
+
+def call_event(host: str, result: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the event of a test call, None when no call was placed."""
+    if "verdict" not in result:
+        return None
+    named = {"via": result.get("via", ""), "samu": result.get("samu", "")}
+    shown = {name: result.get(name) for name in CALL_FIELDS}
+    return {"event": "call", "host": host, **named, "result": shown}
+
+
+BUILDERS = {"sisamu_fence": fence_event, "sisamu_test_call": call_event}
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """Turns what Ansible reports into sisamu's events."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "sisamu_events"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        """Take the descriptor from the environment, once."""
+        super().__init__()
+        self.descriptor: int | None = None
+        number = os.environ.get("SISAMU_EVENTS_FD", "")
+        if number.isdigit():
+            self.descriptor = int(number)
+
+    def emit(self, event: dict[str, Any] | None) -> None:
+        """Write one event whole; a reader that has gone must not stop a rescue."""
+        if event is None or self.descriptor is None:
+            return
+        line = (json.dumps(event, sort_keys=True, default=str) + "\n").encode()
+        try:
+            while line:
+                line = line[os.write(self.descriptor, line) :]
+        except OSError:
+            self.descriptor = None
+
+    def emit_task(self, result: Any) -> None:
+        """Emit what a fence or call task has to tell; loops were told item by item."""
+        build = BUILDERS.get(module_of(result.task))
+        if build and "results" not in result.result:
+            self.emit(build(result.host.get_name(), result.result))
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        """A task begins on a host."""
+        names = {"task": task.get_name(), "module": module_of(task)}
+        self.emit({"event": "start", "host": host.get_name(), **names})
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task ended well."""
+        self.emit_task(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """An item of a loop ended well."""
+        self.emit_task(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """A task failed."""
+        del ignore_errors
+        self.emit_task(result)
+        self.emit_failure(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """An item of a loop failed."""
+        self.emit_task(result)
+
+    def emit_failure(self, result: Any) -> None:
+        """Emit a failure with its message, masked."""
+        items = result.result.get("results", [])
+        messages = [item.get("msg", "") for item in items if item.get("failed")]
+        message = "; ".join(messages) or str(result.result.get("msg", ""))
+        named = {"host": result.host.get_name(), "task": result.task.get_name()}
+        self.emit({"event": "failed", **named, "message": mask(message)})
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host could not be reached."""
+        message = mask(str(result.result.get("msg", "")))
+        self.emit({"event": "unreachable", "host": result.host.get_name(), "message": message})
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """The run ended."""
+        hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
+        counted = {
+            host: {ours: counts[theirs] for ours, theirs in STATS.items()}
+            for host, counts in hosts.items()
+        }
+        self.emit({"event": "end", "stats": counted})
