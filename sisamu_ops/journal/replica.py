@@ -57,6 +57,7 @@ class Replica:
         """Let another process write; this object is of no further use."""
         self._lock.close()
 
+    @property
     def size(self) -> int:
         """Count the entries."""
         self._reload_after_failure()
@@ -104,7 +105,7 @@ class Replica:
         a size not reached, smaller than the former one, or of another root than these entries.
         """
         head = parse_checkpoint(note).head
-        if not self._checkpoint_size() <= head.size <= self.size():
+        if not self._checkpoint_size() <= head.size <= self.size:
             raise IntegrityError(f"a checkpoint of size {head.size} has no place here")
         if self.root(head.size) != head.root:
             raise IntegrityError(f"another root than that of the first {head.size} entries")
