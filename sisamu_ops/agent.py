@@ -1,0 +1,285 @@
+"""The site daemon: fold, decide, act.
+
+Two loops, each with a session of its own. One follows: every entry is verified, kept on the
+site's replica and cosigned. The other stands for leader where the site may, and while it
+leads answers the inbox and carries out what is accepted. Losing leadership ends the second
+loop's turn, never the first's. With no agent at all every SAMU keeps its mode.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sisamu_ops.failover.admission import Admission
+from sisamu_ops.failover.execute import Executor
+from sisamu_ops.failover.ports import PlaybookRunner, SignatureCheck, Targets
+from sisamu_ops.failover.report import PREFIX, make_report, open_report
+from sisamu_ops.failover.request import digest_of
+from sisamu_ops.failover.state import State
+from sisamu_ops.journal.keys import Policy, SiteKeys
+from sisamu_ops.journal.port import InboxItem, JournalReader
+from sisamu_ops.journal.privacy import mask_phone_numbers
+from sisamu_ops.journal.replicate import Replicator, read_entry
+from sisamu_ops.journal.writer import Writer
+from sisamu_ops.leadership.contending import judge_standing
+from sisamu_ops.leadership.port import Contention, Coordination, LeasedTenure
+from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError
+from sisamu_ops.model.platform import Platform
+
+_log = logging.getLogger(__name__)
+
+#: How long a loop waits for a change before it looks anyway, in seconds.
+_LOOK_S = 1.0
+_RETRY_S = 0.5
+
+
+class Clock(Protocol):
+    """Wall-clock time in UTC."""
+
+    def __call__(self) -> Any:
+        """Return an aware datetime."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The doors an agent acts through."""
+
+    connect: Callable[[], Coordination]
+    targets: Targets
+    runner: PlaybookRunner
+    signatures: SignatureCheck
+    now: Clock
+
+
+def fold_journal(reader: JournalReader, policy: Policy) -> State:
+    """Fold every entry, each verified; IntegrityError when one does not verify."""
+    state = State()
+    size = reader.size()
+    for index, leaf in enumerate(reader.read(0, size)):
+        state.apply(read_entry(leaf, index=index, policy=policy))
+    return state
+
+
+@dataclass(kw_only=True)
+class Term:
+    """One tenure at work: the state folded, the pen, and what they serve."""
+
+    platform: Platform
+    keys: SiteKeys
+    policy: Policy
+    neighbours: Neighbours
+    tenure: LeasedTenure
+    submit: Callable[[InboxItem], None]
+    state: State = field(init=False)
+    writer: Writer = field(init=False)
+    admission: Admission = field(init=False)
+    executor: Executor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Fold the journal as the tenure reads it, which is complete."""
+        self.state = fold_journal(self.tenure, self.policy)
+        if self.state.unknown_kinds:
+            raise IntegrityError(
+                f"entries of unknown kinds: {', '.join(sorted(self.state.unknown_kinds))}",
+                remedy="upgrade this site's agent; it follows meanwhile, and does not lead",
+            )
+        self.writer = Writer(
+            tenure=self.tenure, key=self.keys.entry, origin=self.policy.origin,
+            size=self.state.size, now=self.neighbours.now, follow=self.state.apply,
+        )  # fmt: skip
+        self.admission = Admission(
+            platform=self.platform, state=self.state, writer=self.writer,
+            targets=self.neighbours.targets, signatures=self.neighbours.signatures,
+            now=self.neighbours.now,
+        )  # fmt: skip
+        self.executor = Executor(
+            platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
+            targets=self.neighbours.targets, runner=self.neighbours.runner, report=self._report,
+        )  # fmt: skip
+
+    def begin(self) -> None:
+        """Journal the new leadership, then seal and settle what was left open."""
+        self.writer.write("leadership.taken", {"site": self.tenure.site})
+        self.executor.take_over()
+
+    def serve(self, inbox: Coordination) -> bool:
+        """Answer the inbox and do one thing accepted; False when there was nothing to do."""
+        for item in inbox.items():
+            self._require_lease()
+            if item.name.startswith(PREFIX):
+                self._receive(item)
+            else:
+                self.admission.answer(item)
+        self._require_lease()
+        return self.executor.advance()
+
+    def leave(self) -> None:
+        """Journal that leadership is given up, when it still can be."""
+        if self.tenure.may_start():
+            self.writer.write("leadership.left", {"site": self.tenure.site})
+
+    def _require_lease(self) -> None:
+        if not self.tenure.may_start():
+            raise LeadershipError(f"{self.tenure.site} may start nothing new")
+
+    def _receive(self, item: InboxItem) -> None:
+        data: dict[str, Any] = {"id": digest_of(item.payload), "name": item.name}
+        try:
+            facts = open_report(item.payload, self.policy)
+            refused = {h: mask_phone_numbers(str(d)) for h, d in dict(facts["refused"]).items()}
+            data |= {"site": str(facts["site"]), "token": str(facts["token"])}
+            data |= {"operation": str(facts["operation"]), "refused": refused}
+        except (RefusedError, KeyError, TypeError, ValueError):
+            data |= {"site": "", "token": "", "operation": "", "refused": {}}
+        self.writer.write("report.received", data, consume=[item.name])
+
+    def _report(self, facts: Mapping[str, Any]) -> None:
+        self.submit(make_report(self.keys.site, facts, self.keys.entry))
+
+
+class SiteAgent:
+    """One site's daemon; `run` returns when stopped, or raises what made it unfit to go on."""
+
+    def __init__(
+        self,
+        *,
+        platform: Platform,
+        keys: SiteKeys,
+        policy: Policy,
+        replicator: Replicator,
+        neighbours: Neighbours,
+    ) -> None:
+        """Serve the site the keys are of."""
+        self._platform = platform
+        self._keys = keys
+        self._policy = policy
+        self._replicator = replicator
+        self._neighbours = neighbours
+        self._stop = threading.Event()
+        self._leads = threading.Event()
+        self._failure: BaseException | None = None
+        self._awake: list[Coordination] = []
+
+    @property
+    def site(self) -> str:
+        """Return the site served."""
+        return self._keys.site
+
+    def stop(self) -> None:
+        """Ask both loops to end: leadership, if held, is given up in the journal."""
+        self._stop.set()
+        for coordination in self._awake:
+            coordination.wake()
+
+    def run(self) -> None:
+        """Follow and contend until stopped."""
+        follower = threading.Thread(target=self._guarded, args=(self._follow,), name="follow")
+        follower.start()
+        try:
+            self._guarded(self._contend)
+        finally:
+            self.stop()
+            follower.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guarded(self, loop: Callable[[Coordination], None]) -> None:
+        """Run a loop over sessions: a lost one is opened again, a bug ends the agent."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    coordination = self._neighbours.connect()
+                except LeadershipError as error:
+                    _log.warning("%s", error.message)
+                    self._stop.wait(_RETRY_S)
+                    continue
+                self._awake.append(coordination)
+                try:
+                    loop(coordination)
+                except LeadershipError as error:
+                    _log.warning("%s", error.message)
+                    self._stop.wait(_RETRY_S)
+                finally:
+                    self._awake.remove(coordination)
+                    coordination.close()
+        except BaseException as error:
+            self._failure = self._failure or error
+            self.stop()
+            if not isinstance(error, Exception):
+                raise
+
+    def _follow(self, coordination: Coordination) -> None:
+        while not self._stop.is_set():
+            try:
+                self._replicator.pull(coordination)
+                self._replicator.endorse(coordination, leads=self._leads.is_set())
+            except IntegrityError as error:
+                # What does not verify is neither kept nor cosigned; the others are not held up.
+                _log.error("%s", error)
+                self._stop.wait(_LOOK_S)
+            coordination.await_change(_LOOK_S)
+
+    def _contend(self, coordination: Coordination) -> None:
+        if self.site in self._platform.arbiters():
+            self._stop.wait()
+            return
+        contention = coordination.contend(self.site)
+        try:
+            while not self._stop.is_set():
+                tenure = self._try_lead(coordination, contention)
+                if tenure is not None:
+                    self._lead(coordination, tenure)
+                    return
+                coordination.await_change(_LOOK_S)
+        finally:
+            contention.close()
+
+    def _try_lead(self, coordination: Coordination, contention: Contention) -> LeasedTenure | None:
+        if coordination.leader() is not None:
+            return None
+        standing = judge_standing(
+            self.site, order=self._platform.policy.site_order,
+            arbiters=self._platform.arbiters(), present=contention.present() - {self.site},
+            gap_free=True, hold_off_ms=self._platform.policy.hold_off_ms,
+        )  # fmt: skip
+        if standing.wait_ms and self._stop.wait(standing.wait_ms / 1000):
+            return None
+        return contention.try_lead() if standing.stands else None
+
+    def _lead(self, coordination: Coordination, tenure: LeasedTenure) -> None:
+        _log.info("%s leads under epoch %d", self.site, tenure.epoch)
+        try:
+            term = Term(
+                platform=self._platform, keys=self._keys, policy=self._policy,
+                neighbours=self._neighbours, tenure=tenure, submit=self._submit,
+            )  # fmt: skip
+            term.begin()
+            self._leads.set()
+            while not self._stop.is_set():
+                if not term.serve(coordination):
+                    coordination.await_change(_LOOK_S)
+            term.leave()
+        except IntegrityError as error:
+            _log.error("%s", error)
+            self._stop.wait(_LOOK_S)
+        finally:
+            self._leads.clear()
+            tenure.leave()
+
+    def _submit(self, item: InboxItem) -> None:
+        """Put a report into the inbox, on a session of its own: ours may have ended."""
+        while not self._stop.is_set():
+            try:
+                coordination = self._neighbours.connect()
+                try:
+                    coordination.put(item)
+                    return
+                finally:
+                    coordination.close()
+            except LeadershipError as error:
+                _log.warning("report not delivered yet: %s", error.message)
+                self._stop.wait(_RETRY_S)

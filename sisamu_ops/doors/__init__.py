@@ -1,0 +1,1 @@
+"""One file per neighbour: the only place its library is imported."""

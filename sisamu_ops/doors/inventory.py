@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file imports Ansible, so it is licensed as Ansible is.
+"""The Ansible inventory, read and templated as Ansible reads it: the only topology."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.platform import Platform, Policy, Samu, Site, SiteRole, Target
+
+_MISSING = object()
+
+
+class _Problems:
+    """Collects every problem of an inventory, so that one run shows them all."""
+
+    def __init__(self, inventory: Path) -> None:
+        self._inventory = inventory
+        self._found: list[str] = []
+
+    def note(self, where: str, what: str) -> None:
+        problem = f"{where}: {what}"
+        if problem not in self._found:
+            self._found.append(problem)
+
+    def raise_any(self) -> None:
+        if self._found:
+            raise ConfigurationError(
+                "; ".join(self._found),
+                place=str(self._inventory),
+                remedy="mend the variables named, then look with `ansible-inventory --list`",
+            )
+
+
+class _Vars:
+    """The templated variables of one host, each asked for by name and type."""
+
+    def __init__(self, host: str, values: Mapping[str, Any], problems: _Problems) -> None:
+        self.host = host
+        self._values = values
+        self._problems = problems
+
+    def text(self, name: str, default: object = _MISSING) -> str:
+        value = self._value(name, default)
+        return str(value) if value is not None else ""
+
+    def number(self, name: str) -> int:
+        value = self._value(name, _MISSING)
+        if value is None:
+            return 0
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        self._problems.note(self.host, f"{name} must be a whole number above 0, not {value!r}")
+        return 0
+
+    def texts(self, name: str, default: object = _MISSING) -> tuple[str, ...]:
+        value = self._value(name, default)
+        if value is None:
+            return ()
+        if isinstance(value, list | tuple):
+            return tuple(str(item) for item in value)
+        self._problems.note(self.host, f"{name} must be a list, not {value!r}")
+        return ()
+
+    def path(self, name: str) -> Path:
+        return Path(self.text(name))
+
+    def _value(self, name: str, default: object) -> Any:
+        if name in self._values:
+            return self._values[name]
+        if default is _MISSING:
+            self._problems.note(self.host, f"{name} is missing")
+            return None
+        return default
+
+
+def load_platform(inventory: Path) -> Platform:
+    """Read the inventory; ConfigurationError with every problem at once, each with its place."""
+    if not inventory.exists():
+        raise ConfigurationError(
+            "no such inventory",
+            place=str(inventory),
+            remedy="name one with -i or SISAMU_INVENTORY, for example inventories/lab",
+        )
+    problems = _Problems(inventory)
+    try:
+        groups = _Groups(inventory, problems)
+        platform = _platform(inventory, groups)
+    except AnsibleError as error:
+        raise ConfigurationError(
+            str(error).splitlines()[0],
+            place=str(inventory),
+            remedy=f"run: ansible-inventory -i {inventory} --list",
+        ) from error
+    problems.raise_any()
+    return platform
+
+
+class _Groups:
+    """The inventory's hosts by group, with templated variables."""
+
+    def __init__(self, inventory: Path, problems: _Problems) -> None:
+        self._loader = DataLoader()
+        self._inventory = InventoryManager(loader=self._loader, sources=[str(inventory)])
+        self._variables = VariableManager(loader=self._loader, inventory=self._inventory)
+        self._problems = problems
+
+    def hosts(self, group: str) -> Iterator[_Vars]:
+        if group not in self._inventory.groups:
+            self._problems.note("inventory", f"group {group} is missing")
+            return
+        for host in self._inventory.get_hosts(group):
+            yield self._vars(host)
+
+    def _vars(self, host: Any) -> _Vars:
+        raw = self._variables.get_vars(host=host, include_delegate_to=False)
+        templar = Templar(loader=self._loader, variables=raw)
+        return _Vars(str(host.name), _Templated(raw, templar.template), self._problems)
+
+
+class _Templated(dict[str, Any]):
+    """Templates a variable when it is asked for: most never are."""
+
+    def __init__(self, raw: Mapping[str, Any], template: Callable[[Any], Any]) -> None:
+        super().__init__(raw)
+        self._template = template
+
+    def __getitem__(self, name: str) -> Any:
+        return _plain(self._template(super().__getitem__(name)))
+
+
+def _plain(value: Any) -> Any:
+    """Return plain Python values: Ansible's are tagged with where they came from."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _platform(inventory: Path, groups: _Groups) -> Platform:
+    sites = {v.text("site_id"): _site(v) for v in groups.hosts("sites")}
+    routers = list(groups.hosts("otn_routers"))
+    gateways = list(groups.hosts("samus"))
+    samus = {v.text("samu_id"): _samu(v) for v in gateways}
+    targets = {v.host: _target(v) for v in (*routers, *gateways)}
+    first = next(iter(groups.hosts("sites")), None)
+    if first is None:
+        raise ConfigurationError(
+            "no site is declared", place=str(inventory), remedy="add hosts to the group sites"
+        )
+    return Platform(
+        inventory=inventory, policy=_policy(first), sites=sites, samus=samus, targets=targets,
+        routers=tuple(v.host for v in routers),
+        platform_instances=tuple(v.host for v in groups.hosts("national_platform")),
+    )  # fmt: skip
+
+
+def _address(v: _Vars) -> str:
+    text = v.text("ansible_host", v.host)
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        v._problems.note(v.host, f"ansible_host {text!r} is not an IP address")
+    return text
+
+
+def _site(v: _Vars) -> Site:
+    role = v.text("site_role")
+    if role not in {r.value for r in SiteRole}:
+        v._problems.note(v.host, f"site_role must be telephony or arbiter, not {role!r}")
+        role = SiteRole.ARBITER.value
+    return Site(
+        site_id=v.text("site_id"), role=SiteRole(role), address=_address(v),
+        home=v.path("sisamu_home"),
+    )  # fmt: skip
+
+
+def _samu(v: _Vars) -> Samu:
+    return Samu(
+        samu_id=v.text("samu_id"), name=v.text("samu_name"), gateway=v.host,
+        number=v.text("samu_number"), test_number=v.text("samu_test_number", ""),
+        bridge=v.text("samu_bridge", ""), region=v.text("samu_region", ""),
+        fallback_numbers=v.texts("samu_fallback_numbers", ()),
+    )  # fmt: skip
+
+
+def _target(v: _Vars) -> Target:
+    return Target(
+        host=v.host, address=_address(v), user=v.text("ansible_user", "root"),
+        fence_command=v.texts("sisamu_fence_command"), fence_dir=v.text("sisamu_fence_dir"),
+    )  # fmt: skip
+
+
+def _policy(v: _Vars) -> Policy:
+    identity = v.text("sisamu_identity", "")
+    return Policy(
+        platform=v.text("sisamu_platform"), coordination=v.text("sisamu_coordination"),
+        zookeeper=v.texts("sisamu_zookeeper", ()),
+        session_timeout_ms=v.number("sisamu_session_timeout_ms"),
+        tick_ms=v.number("sisamu_tick_ms"), hold_off_ms=v.number("sisamu_hold_off_ms"),
+        site_order=v.texts("sisamu_site_order"), mode_order=v.texts("sisamu_mode_order"),
+        allowed_signers=v.path("sisamu_allowed_signers"), known_hosts=v.path("sisamu_known_hosts"),
+        verify_policy=v.path("sisamu_policy"), identity=Path(identity) if identity else None,
+        network_namespace=v.text("sisamu_network_namespace", ""),
+        bridge=v.text("sisamu_bridge", ""), operators=v.texts("sisamu_operators"),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Operators' SSHSIG signatures by `ssh-keygen -Y`, agents and hardware keys included."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
+
+_TIMEOUT_S = 60  # a hardware key waits for a touch
+
+
+def _run(arguments: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["ssh-keygen", *arguments], input=data, capture_output=True, timeout=_TIMEOUT_S,
+            check=False,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "ssh-keygen is not installed", remedy="apt-get install openssh-client"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise RefusedError(
+            "the key gave no signature within a minute", remedy="touch the key, then try again"
+        ) from error
+
+
+def sign(document: bytes, key: Path, namespace: str) -> str:
+    """Sign with a private key (or the public half of one held by an agent)."""
+    if not key.is_file():
+        raise ConfigurationError(
+            "no such key", place=str(key), remedy="name your SSH key with --identity"
+        )
+    # -q silences the greeting; without it nothing is asked of a key with no passphrase.
+    done = _run(["-q", "-Y", "sign", "-f", str(key), "-n", namespace], document)
+    if done.returncode != 0:
+        problem = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ConfigurationError(
+            problem[-1] if problem else "the key did not sign",
+            place=str(key),
+            remedy="use an SSH private key you may read; load it with ssh-add if it is locked",
+        )
+    return done.stdout.decode()
+
+
+def verify(
+    document: bytes, signature: str, principal: str, namespace: str, allowed_signers: Path
+) -> bool:
+    """Say whether `principal`, as `allowed_signers` has it, signed the document."""
+    if not principal or not allowed_signers.is_file():
+        return False
+    with tempfile.NamedTemporaryFile(mode="w", suffix=".sig") as file:
+        file.write(signature)
+        file.flush()
+        arguments = ["-Y", "verify", "-f", str(allowed_signers), "-I", principal]
+        done = _run([*arguments, "-n", namespace, "-s", file.name], document)
+    return done.returncode == 0
+
+
+def verify_with_text(
+    document: bytes, signature: str, principal: str, namespace: str, allowed_signers: str
+) -> bool:
+    """Verify against the text of an allowed_signers file."""
+    with tempfile.NamedTemporaryFile(mode="w", suffix=".signers") as file:
+        file.write(allowed_signers)
+        file.flush()
+        return verify(document, signature, principal, namespace, Path(file.name))
+
+
+def find_principal(document: bytes, signature: str, allowed_signers: Path) -> str:
+    """Return the principal whose key made the signature, or an empty string."""
+    if not allowed_signers.is_file():
+        return ""
+    with tempfile.NamedTemporaryFile(mode="w", suffix=".sig") as file:
+        file.write(signature)
+        file.flush()
+        arguments = ["-Y", "find-principals", "-s", file.name, "-f", str(allowed_signers)]
+        done = _run(arguments, document)
+    lines = done.stdout.decode(errors="replace").split()
+    return lines[0] if done.returncode == 0 and lines else ""

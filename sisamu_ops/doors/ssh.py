@@ -1,0 +1,143 @@
+"""SSH to the targets' fences and to the sites' replicas, by paramiko; host keys always checked."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from sisamu_ops.failover.reading import Reading
+from sisamu_ops.model.errors import ConfigurationError, SisamuError, UnknownOutcomeError
+from sisamu_ops.model.platform import Target
+from sisamu_ops.model.token import Token
+
+CONNECT_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 8.0
+_AT_ONCE = 16
+
+
+@contextmanager
+def _session(address: str, user: str, key: Path, known_hosts: Path) -> Iterator[paramiko.SSHClient]:
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        client.load_host_keys(str(known_hosts))
+        client.connect(
+            address, username=user, key_filename=str(key), allow_agent=False,
+            look_for_keys=False, timeout=CONNECT_TIMEOUT_S, banner_timeout=CONNECT_TIMEOUT_S,
+            auth_timeout=CONNECT_TIMEOUT_S,
+        )  # fmt: skip
+        yield client
+    finally:
+        client.close()
+
+
+class SshTargets:
+    """The fence helpers of all targets, each call one command on a fresh connection."""
+
+    def __init__(self, targets: Mapping[str, Target], *, key: Path, known_hosts: Path) -> None:
+        """Reach `targets` with the private key `key`, checking hosts against `known_hosts`."""
+        for path, what in ((key, "SSH key"), (known_hosts, "known hosts file")):
+            if not path.is_file():
+                raise ConfigurationError(
+                    f"the {what} is missing",
+                    place=str(path),
+                    remedy="set sisamu_identity and sisamu_known_hosts, or start the lab",
+                )
+        self._targets = targets
+        self._key = key
+        self._known_hosts = known_hosts
+
+    def read(self, hosts: Collection[str]) -> Mapping[str, Reading]:
+        """Read values and fence of every host at the same time."""
+        return self._each(hosts, lambda host: self._ask(host, "read", {}))
+
+    def seal(self, hosts: Collection[str], token: Token) -> Mapping[str, Reading]:
+        """Show the token to every fence, and read."""
+        question = {"token": token.to_json()}
+        return self._each(hosts, lambda host: self._ask(host, "seal", question))
+
+    def enrol(self, host: str, token: Token) -> Reading:
+        """Give a target its fence file."""
+        question = {"token": token.to_json()}
+        return self._each([host], lambda host: self._ask(host, "enrol", question))[host]
+
+    def _each(self, hosts: Collection[str], ask: Callable[[str], Reading]) -> Mapping[str, Reading]:
+        chosen = sorted(set(hosts))
+        if not chosen:
+            return {}
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(chosen))) as pool:
+            return dict(zip(chosen, pool.map(ask, chosen), strict=True))
+
+    def _ask(self, host: str, verb: str, question: Mapping[str, Any]) -> Reading:
+        try:
+            answer = self._call(self._targets[host], verb, question)
+        except SisamuError as error:
+            return Reading(host=host, reachable=False, problem=error.message)
+        return _reading(host, verb, answer)
+
+    def _call(self, target: Target, verb: str, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        command = shlex.join([*target.fence_command, "--dir", target.fence_dir, verb])
+        try:
+            with _session(target.address, target.user, self._key, self._known_hosts) as client:
+                stdin, stdout, stderr = client.exec_command(command, timeout=COMMAND_TIMEOUT_S)
+                stdin.write(json.dumps(question).encode())
+                stdin.channel.shutdown_write()
+                output = stdout.read()
+                problem = stderr.read().decode(errors="replace").strip()
+            answer = json.loads(output)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise UnknownOutcomeError(f"{target.host}: {_reason(error)}") from error
+        except ValueError as error:
+            raise UnknownOutcomeError(f"{target.host}: no answer from its fence") from error
+        if not isinstance(answer, dict):
+            raise UnknownOutcomeError(f"{target.host}: {problem or 'no answer from its fence'}")
+        return answer
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return "no answer over SSH in time"
+    return text.splitlines()[0]
+
+
+def _reading(host: str, verb: str, answer: Mapping[str, Any]) -> Reading:
+    """Translate a fence helper's answer to `read`, `seal` or `enrol`."""
+    last = answer.get("last")
+    problem = str(answer.get("error") or answer.get("reason") or "")
+    return Reading(
+        host=host, reachable=True, problem=problem,
+        enrolled=bool(answer.get("enrolled", answer.get("accepted", False))),
+        last=Token(last["epoch"], last["index"]) if last else None,
+        values=answer.get("values"), durable=answer.get("durable"),
+        sealed=verb == "seal" and bool(answer.get("accepted")),
+        record=answer.get("outcome") or {},
+    )  # fmt: skip
+
+
+def fetch_directory(
+    address: str, user: str, source: str, destination: Path, *, key: Path, known_hosts: Path
+) -> None:
+    """Copy a directory over SFTP; UnknownOutcomeError when the site does not answer."""
+    try:
+        with _session(address, user, key, known_hosts) as client, client.open_sftp() as sftp:
+            _fetch(sftp, source, destination)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise UnknownOutcomeError(f"{address}: {_reason(error)}") from error
+
+
+def _fetch(sftp: paramiko.SFTPClient, source: str, destination: Path) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    for item in sftp.listdir_attr(source):
+        name = f"{source}/{item.filename}"
+        if (item.st_mode or 0) & 0o040000:
+            _fetch(sftp, name, destination / item.filename)
+        elif not item.filename.startswith("."):
+            sftp.get(name, str(destination / item.filename))

@@ -1,0 +1,466 @@
+"""ZooKeeper as the coordination service: the newest entries, the inbox, the election.
+
+Layout below `/sisamu/<platform>`: `epoch` (counter), `leader` (ephemeral), `lease` (heartbeat),
+`head` (journal size), `entries/<index>`, `inbox/<name>`, `contenders/<site>` (ephemeral),
+`published/<name>` (checkpoints, cosignatures).
+
+Every write of a leader is one transaction that checks the version of `epoch` and the existence
+of `leader`: both change together and only in the transaction that makes a new leader, so the
+pair stands for "this tenure still holds". Reads and `sync` prove nothing of the kind.
+Two traps of kazoo are kept behind this door: `commit()` returns exceptions instead of raising
+them, and calls made while disconnected wait for ever unless a time-out is given.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from kazoo.client import KazooClient, TransactionRequest
+from kazoo.exceptions import (
+    BadVersionError,
+    ConnectionLoss,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+    OperationTimeoutError,
+    RolledBackError,
+    SessionExpiredError,
+)
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KazooState
+
+from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.leadership.lease import Lease, boottime_ns, heartbeat_interval_s, lease_from
+from sisamu_ops.leadership.port import Leadership
+from sisamu_ops.model.errors import LeadershipError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: ConnectionLoss and time-outs leave it open whether the transaction was carried out.
+_AMBIGUOUS = (ConnectionLoss, OperationTimeoutError, KazooTimeoutError)
+_REMEDY = "check the ensemble with `sisamu doctor`; calls go on without it"
+
+
+def _unreachable(cause: BaseException) -> LeadershipError:
+    name = type(cause).__name__
+    return LeadershipError(f"ZooKeeper cannot be reached ({name})", remedy=_REMEDY)
+
+
+def _connect(hosts: str, timeout_ms: int, wait_s: float) -> KazooClient:
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+    client = KazooClient(hosts=hosts, timeout=timeout_ms / 1000)
+    try:
+        client.start(timeout=wait_s)
+    except KazooTimeoutError as error:
+        with suppress(KazooException):
+            client.stop()
+            client.close()
+        raise _unreachable(error) from error
+    return client
+
+
+def _disconnect(client: KazooClient) -> None:
+    with suppress(KazooException, OSError):
+        client.stop()
+        client.close()
+
+
+def _commit(transaction: TransactionRequest, timeout_s: float) -> list[Any]:
+    """Commit and raise what kazoo would have returned as a value."""
+    results: list[Any] = transaction.commit_async().get(timeout=timeout_s)
+    failures = [r for r in results if isinstance(r, Exception)]
+    for failure in failures:
+        if not isinstance(failure, RolledBackError):
+            raise failure
+    if failures:
+        raise failures[0]
+    return results
+
+
+class ZooKeeperCoordination:
+    """A session for reading, submitting and publishing; contending opens its own."""
+
+    def __init__(
+        self, hosts: Sequence[str], platform: str, *, timeout_ms: int, tick_ms: int, wait_s: float
+    ) -> None:
+        """Connect within `wait_s` seconds; LeadershipError when no server answers."""
+        self._hosts = ",".join(hosts)
+        self._root = f"/sisamu/{platform}"
+        self._timeout_ms = timeout_ms
+        self._tick_ms = tick_ms
+        self._wait_s = wait_s
+        self._changed = threading.Event()
+        self._client = _connect(self._hosts, timeout_ms, wait_s)
+        try:
+            self._prepare()
+            self._watch()
+        except LeadershipError:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        for path, data in (("epoch", b"0"), ("head", b"0"), ("lease", b""), ("published", b"")):
+            self._ensure(f"{self._root}/{path}", data)
+        for path in ("entries", "inbox", "contenders"):
+            self._ensure(f"{self._root}/{path}", b"")
+
+    def _ensure(self, path: str, data: bytes) -> None:
+        if self._ask(self._client.exists_async(path)) is None:
+            with suppress(NodeExistsError):
+                self._raw(self._client.create_async(path, data, makepath=True))
+
+    def _watch(self) -> None:
+        def note(*_: object) -> bool:
+            self._changed.set()
+            return True
+
+        try:
+            self._client.DataWatch(f"{self._root}/head", note)
+            self._client.DataWatch(f"{self._root}/leader", note)
+            self._client.DataWatch(f"{self._root}/published", note)
+            self._client.ChildrenWatch(f"{self._root}/inbox", note)
+            self._client.ChildrenWatch(f"{self._root}/contenders", note)
+        except KazooException as error:
+            raise _unreachable(error) from error
+        self._client.add_listener(note)
+
+    def _raw(self, pending: Any) -> Any:
+        """Await one call; only node errors (exists, missing, version) pass through."""
+        try:
+            return pending.get(timeout=self._wait_s)
+        except (NodeExistsError, NoNodeError, BadVersionError):
+            raise
+        except (KazooException, KazooTimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def _ask(self, pending: Any) -> Any:
+        try:
+            return self._raw(pending)
+        except NoNodeError as error:
+            raise _unreachable(error) from error
+
+    def size(self) -> int:
+        """Return the number of entries acknowledged, as this session reads it."""
+        return int(self._ask(self._client.get_async(f"{self._root}/head"))[0])
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaves [start, stop), pipelined in one round of the network."""
+        paths = [self._entry(i) for i in range(start, stop)]
+        pending = [self._client.get_async(path) for path in paths]
+        return [self._ask(one)[0] for one in pending]
+
+    def _entry(self, index: int) -> str:
+        return f"{self._root}/entries/{index:010d}"
+
+    def put(self, item: InboxItem) -> None:
+        """Submit a document; the same name with other bytes is a ValueError."""
+        if not _NAME.fullmatch(item.name):
+            raise ValueError(f"{item.name!r} is not an inbox name")
+        path = f"{self._root}/inbox/{item.name}"
+        try:
+            self._raw(self._client.create_async(path, item.payload))
+        except NodeExistsError:
+            with suppress(NoNodeError):
+                if self._raw(self._client.get_async(path))[0] != item.payload:
+                    raise ValueError(f"{item.name} is in the inbox with other bytes") from None
+
+    def items(self) -> list[InboxItem]:
+        """Return what waits in the inbox, in order of name."""
+        names = sorted(self._ask(self._client.get_children_async(f"{self._root}/inbox")))
+        found = []
+        for name in names:
+            with suppress(NoNodeError):
+                path = f"{self._root}/inbox/{name}"
+                payload = self._raw(self._client.get_async(path))[0]
+                found.append(InboxItem(name=name, payload=payload))
+        return found
+
+    def leader(self) -> Leadership | None:
+        """Return who leads as this session reads it."""
+        try:
+            data = self._raw(self._client.get_async(f"{self._root}/leader"))[0]
+        except NoNodeError:
+            return None
+        fields = json.loads(data)
+        return Leadership(site=fields["site"], epoch=fields["epoch"])
+
+    def contend(self, site: str) -> ZooKeeperContention:
+        """Stand for leader with a session of its own."""
+        client = _connect(self._hosts, self._timeout_ms, self._wait_s)
+        return ZooKeeperContention(
+            client, self._root, site, timeout_ms=self._timeout_ms, tick_ms=self._tick_ms
+        )
+
+    def await_change(self, timeout_s: float) -> bool:
+        """Wait for a watch to fire; False on time-out."""
+        fired = self._changed.wait(timeout_s)
+        self._changed.clear()
+        return fired
+
+    def wake(self) -> None:
+        """End a wait from another thread."""
+        self._changed.set()
+
+    def publish(self, name: str, note: bytes) -> None:
+        """Show a note under `name`, and let watchers know."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name")
+        path = f"{self._root}/published/{name}"
+        self._ensure(path, b"")
+        transaction = self._client.transaction()
+        transaction.set_data(path, note)
+        transaction.set_data(f"{self._root}/published", name.encode())
+        try:
+            _commit(transaction, self._wait_s)
+        except (KazooException, KazooTimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def published(self) -> Mapping[str, bytes]:
+        """Return every note shown."""
+        names = self._ask(self._client.get_children_async(f"{self._root}/published"))
+        pending = {n: self._client.get_async(f"{self._root}/published/{n}") for n in names}
+        return {name: self._ask(one)[0] for name, one in pending.items()}
+
+    def close(self) -> None:
+        """Close the session."""
+        _disconnect(self._client)
+
+
+class ZooKeeperContention:
+    """One site's standing, as an ephemeral node of its own session."""
+
+    def __init__(
+        self, client: KazooClient, root: str, site: str, *, timeout_ms: int, tick_ms: int
+    ) -> None:
+        """Show that `site` stands."""
+        self._client = client
+        self._root = root
+        self._site = site
+        self._timeout_ms = timeout_ms
+        self._tick_ms = tick_ms
+        self._wait_s = timeout_ms / 1000
+        self._tenure: ZooKeeperTenure | None = None
+        self._show()
+
+    def _show(self) -> None:
+        path = f"{self._root}/contenders/{self._site}"
+        try:
+            # A node left by this site's previous session would vanish under us: replace it.
+            with suppress(NoNodeError):
+                self._client.delete_async(path).get(timeout=self._wait_s)
+            self._client.create_async(path, b"", ephemeral=True).get(timeout=self._wait_s)
+        except (KazooException, KazooTimeoutError) as error:
+            _disconnect(self._client)
+            raise _unreachable(error) from error
+
+    def present(self) -> frozenset[str]:
+        """Return the sites that stand, as this session reads it."""
+        try:
+            path = f"{self._root}/contenders"
+            return frozenset(self._client.get_children_async(path).get(timeout=self._wait_s))
+        except (KazooException, KazooTimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def try_lead(self) -> ZooKeeperTenure | None:
+        """Raise the epoch and create the leader node in one transaction."""
+        sent_ns = boottime_ns()
+        try:
+            data, stat = self._client.get_async(f"{self._root}/epoch").get(timeout=self._wait_s)
+            epoch = int(data) + 1
+            transaction = self._client.transaction()
+            leader = json.dumps({"site": self._site, "epoch": epoch}, sort_keys=True)
+            transaction.set_data(f"{self._root}/epoch", str(epoch).encode(), version=stat.version)
+            transaction.create(f"{self._root}/leader", leader.encode(), ephemeral=True)
+            _commit(transaction, self._wait_s)
+        except (NodeExistsError, BadVersionError, RolledBackError):
+            return None
+        except (KazooException, KazooTimeoutError) as error:
+            raise _unreachable(error) from error
+        lease = lease_from(sent_ns, timeout_ms=self._timeout_ms, tick_ms=self._tick_ms)
+        return ZooKeeperTenure(
+            self._client, self._root, self._site, epoch,
+            epoch_version=stat.version + 1, lease=lease,
+            timeout_ms=self._timeout_ms, tick_ms=self._tick_ms,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the session: the contender node, and leadership if held, end with it."""
+        _disconnect(self._client)
+
+
+class ZooKeeperTenure:
+    """Leadership held: heartbeats, the lease, and the only way to append."""
+
+    def __init__(
+        self,
+        client: KazooClient,
+        root: str,
+        site: str,
+        epoch: int,
+        *,
+        epoch_version: int,
+        lease: Lease,
+        timeout_ms: int,
+        tick_ms: int,
+    ) -> None:
+        """Begin heartbeats; the session belongs to the tenure from here on."""
+        self.site = site
+        self.epoch = epoch
+        self._client = client
+        self._root = root
+        self._epoch_version = epoch_version
+        self._timeout_ms = timeout_ms
+        self._tick_ms = tick_ms
+        self._lease = lease
+        self._lost = False
+        self._suspended = False
+        self._stop = threading.Event()
+        self._listeners: list[Callable[[Lease], None]] = []
+        client.add_listener(self._on_state)
+        self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._beats.start()
+
+    def lease(self) -> Lease:
+        """Return the lease as last renewed; ended for good once leadership is known lost."""
+        return Lease(0) if self._lost else self._lease
+
+    def may_start(self) -> bool:
+        """Say whether something new may be started now."""
+        return not self._suspended and self.lease().holds(boottime_ns())
+
+    def on_lease(self, listener: Callable[[Lease], None]) -> Callable[[], None]:
+        """Call `listener` now and at every renewal; with an ended lease when it is lost."""
+        self._listeners.append(listener)
+        listener(self.lease())
+        return lambda: self._listeners.remove(listener)
+
+    def _on_state(self, state: str) -> None:
+        self._suspended = state == KazooState.SUSPENDED
+        if state == KazooState.LOST:
+            self._lose()
+
+    def _lose(self) -> None:
+        self._lost = True
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            listener(self.lease())
+
+    def _begin(self) -> TransactionRequest:
+        transaction = self._client.transaction()
+        transaction.check(f"{self._root}/epoch", self._epoch_version)
+        transaction.check(f"{self._root}/leader", 0)
+        return transaction
+
+    def _beat(self) -> None:
+        """Renew by a write, one in flight, until stopped or lost."""
+        interval_s = heartbeat_interval_s(self._timeout_ms)
+        while not self._stop.wait(interval_s):
+            if not self._renew():
+                self._lose()
+                return
+
+    def _renew(self) -> bool:
+        """Send one heartbeat; False when leadership is lost or its lease has run out."""
+        while True:
+            sent_ns = boottime_ns()
+            remaining_s = self.lease().remaining_s(sent_ns)
+            if remaining_s <= 0:
+                return False
+            transaction = self._begin()
+            transaction.set_data(f"{self._root}/lease", str(self.epoch).encode())
+            try:
+                _commit(transaction, remaining_s)
+            except _AMBIGUOUS:
+                if self._stop.wait(0.05):
+                    return True
+                continue
+            except KazooException:
+                return False
+            self._lease = lease_from(sent_ns, timeout_ms=self._timeout_ms, tick_ms=self._tick_ms)
+            self._tell()
+            return True
+
+    def size(self) -> int:
+        """Return the number of entries: this session made the leader node after all of them."""
+        return int(self._get("head"))
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaves [start, stop)."""
+        pending = [
+            self._client.get_async(f"{self._root}/entries/{i:010d}") for i in range(start, stop)
+        ]
+        try:
+            return [one.get(timeout=self._timeout_ms / 1000)[0] for one in pending]
+        except (KazooException, KazooTimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def _get(self, name: str) -> bytes:
+        try:
+            pending = self._client.get_async(f"{self._root}/{name}")
+            return bytes(pending.get(timeout=self._timeout_ms / 1000)[0])
+        except (KazooException, KazooTimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def append(self, leaf: bytes, *, index: int, consume: Sequence[str] = ()) -> None:
+        """Write the entry, move the head and remove the inbox items, in one transaction.
+
+        LeadershipError unless it is known to be committed: it may then still have been
+        written, which the next leader's fold shows.
+        """
+        while True:
+            now_ns = boottime_ns()
+            if not self.lease().holds(now_ns):
+                raise self._ended()
+            try:
+                _commit(self._appending(leaf, index, consume), self.lease().remaining_s(now_ns))
+            except _AMBIGUOUS:
+                if self._stop.wait(0.02):
+                    raise self._ended() from None
+                continue
+            except SessionExpiredError as error:
+                raise self._ended() from error
+            except KazooException as error:
+                if self._is_ours(leaf, index):
+                    return
+                raise self._ended() from error
+            return
+
+    def _appending(self, leaf: bytes, index: int, consume: Sequence[str]) -> TransactionRequest:
+        transaction = self._begin()
+        transaction.create(f"{self._root}/entries/{index:010d}", leaf)
+        # The head is set once per entry from zero, so its version is the size it stands for.
+        transaction.set_data(f"{self._root}/head", str(index + 1).encode(), version=index)
+        for name in consume:
+            transaction.delete(f"{self._root}/inbox/{name}")
+        return transaction
+
+    def _is_ours(self, leaf: bytes, index: int) -> bool:
+        """Say, after an ambiguous answer and a refusal, whether the first try had counted."""
+        try:
+            pending = self._client.get_async(f"{self._root}/entries/{index:010d}")
+            return bool(pending.get(timeout=self._wait_s())[0] == leaf)
+        except (KazooException, KazooTimeoutError):
+            return False
+
+    def _wait_s(self) -> float:
+        return max(0.05, self.lease().remaining_s(boottime_ns()))
+
+    def _ended(self) -> LeadershipError:
+        return LeadershipError(
+            f"{self.site} no longer leads under epoch {self.epoch}",
+            remedy="see who leads: sisamu leader show",
+        )
+
+    def leave(self) -> None:
+        """Stop heartbeats and close the session, which frees leadership at once."""
+        self._stop.set()
+        self._lost = True
+        _disconnect(self._client)
+        self._tell()

@@ -1,0 +1,1 @@
+"""Moving SAMUs between telephony modes: request, plan, execution, sealing, settling."""

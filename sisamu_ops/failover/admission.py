@@ -1,0 +1,197 @@
+"""The leader's answer to what waits in the inbox: accepted, or refused and why.
+
+A refusal is an entry too, holding the digest of the refused bytes, never the bytes. Expiry
+is judged here, once. The same bytes again get no second entry: the first one answers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sisamu_ops.failover.plan import Plan, build_plan, check_direction
+from sisamu_ops.failover.ports import SignatureCheck, Targets
+from sisamu_ops.failover.request import (
+    NAMESPACE,
+    Envelope,
+    Request,
+    Verb,
+    digest_of,
+    open_envelope,
+    parse_request,
+)
+from sisamu_ops.failover.state import State
+from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.journal.privacy import mask_phone_numbers, refuse_phone_numbers
+from sisamu_ops.journal.writer import Writer
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
+from sisamu_ops.model.platform import Platform
+
+#: How far ahead of this site's clock a request may have been made.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+LONGEST_LIFETIME = timedelta(hours=24)
+
+
+class _RefusalError(RefusedError):
+    """A refusal on its way to the journal."""
+
+    def __init__(self, message: str, *, remedy: str, rules: Sequence[str] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.rules = tuple(rules)
+
+
+@dataclass(kw_only=True)
+class Admission:
+    """Judges requests for one tenure."""
+
+    platform: Platform
+    state: State
+    writer: Writer
+    targets: Targets
+    signatures: SignatureCheck
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+        """Remember the duplicates to remove with the next entry."""
+        self._duplicates: set[str] = set()
+
+    def answer(self, item: InboxItem) -> None:
+        """Write the entry that answers a request, unless an earlier one already does."""
+        if item.name in self._duplicates:
+            return
+        request: Request | None = None
+        try:
+            envelope, request = self._authenticated(item)
+            if self._answered_before(request, envelope):
+                self._duplicates.add(item.name)
+                return
+            self._accept(item, envelope, request)
+        except (RefusedError, ConfigurationError) as refusal:
+            self._refuse(item, request, refusal)
+
+    def _authenticated(self, item: InboxItem) -> tuple[Envelope, Request]:
+        envelope = open_envelope(item.payload)
+        document = envelope.document.encode()
+        request = parse_request(document)
+        if not envelope.signature:
+            raise _RefusalError(
+                "the request is not signed", remedy="sign it: sisamu --identity KEY …"
+            )
+        if not self.signatures(document, envelope.signature, envelope.principal, NAMESPACE):
+            raise _RefusalError(
+                "the signature does not verify for an allowed signer",
+                remedy="check your key with `sisamu doctor`; allowed_signers must name it",
+            )
+        if envelope.principal not in self.platform.policy.operators:
+            raise _RefusalError(
+                f"{envelope.principal} is not authorised to ask for a {request.verb.value}",
+                remedy="ask for the role operator in the inventory's sisamu_roles",
+            )
+        return envelope, request
+
+    def _answered_before(self, request: Request, envelope: Envelope) -> bool:
+        first = self.state.answers.get(request.request_id)
+        if first is None:
+            return False
+        if first.digest == digest_of(envelope.document.encode()):
+            return True
+        raise _RefusalError(
+            f"id {request.request_id} was used for other content (entry {first.index})",
+            remedy="make a new request; an id is used once",
+        )
+
+    def _accept(self, item: InboxItem, envelope: Envelope, request: Request) -> None:
+        self._check_time(request)
+        if request.platform != self.platform.policy.platform:
+            raise _RefusalError(
+                f"the request is for platform {request.platform!r}",
+                remedy=f"this platform is {self.platform.policy.platform!r}",
+            )
+        refuse_phone_numbers(request.reason, place="reason")
+        data: dict[str, Any] = {
+            "id": request.request_id,
+            "digest": digest_of(envelope.document.encode()),
+            "verb": request.verb.value,
+            "reason": request.reason,
+            "request": {
+                "document": envelope.document,
+                "signature": envelope.signature,
+                "principal": envelope.principal,
+                "namespace": NAMESPACE,
+            },
+        }
+        self._write("request.accepted", data | self._judged(request), item)
+
+    def _check_time(self, request: Request) -> None:
+        now = self.now()
+        if now >= request.expires:
+            raise _RefusalError(
+                "the request has expired", remedy="make and sign it anew; nothing was changed"
+            )
+        if request.created > now + CLOCK_TOLERANCE:
+            raise _RefusalError("the request is from the future", remedy="check the clocks")
+        if request.expires - request.created > LONGEST_LIFETIME:
+            raise _RefusalError("the request lives over 24 hours", remedy="choose a nearer expiry")
+
+    def _judged(self, request: Request) -> dict[str, Any]:
+        if request.verb is Verb.RECONCILE:
+            return {}
+        if request.verb is Verb.ENROL:
+            return {"targets": [self.platform.host(t).host for t in request.targets]}
+        plan = self._plan(request)
+        if plan.blocked_by:
+            raise _RefusalError(
+                "; ".join(f.message for f in plan.blocked_by),
+                remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
+                rules=[f.rule for f in plan.blocked_by],
+            )
+        if request.plan and request.plan != plan.digest:
+            raise _RefusalError(
+                f"the plan has changed: now {plan.digest[:16]}…, reviewed {request.plan[:16]}…",
+                remedy=f"review it again: sisamu {request.verb.value} plan",
+                rules=["plan-digest"],
+            )
+        return {
+            "samus": list(plan.samus),
+            "to": plan.to,
+            "plan": plan.digest,
+            "changes": plan.changes,
+            "findings": [f"{f.rule}: {f.message}" for f in plan.findings],
+        }
+
+    def _plan(self, request: Request) -> Plan:
+        policy = self.platform.policy
+        if not request.samus:
+            raise _RefusalError("the request names no SAMU", remedy="name one with --samu")
+        to = check_direction(request.verb, request.to, policy.mode_order)
+        gateways = [self.platform.samu(s).gateway for s in request.samus]
+        readings = self.targets.read([*self.platform.routers, *gateways])
+        return build_plan(
+            platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
+            to=to, readings=readings, read_at=self.now(),
+        )  # fmt: skip
+
+    def _refuse(
+        self, item: InboxItem, request: Request | None, refusal: RefusedError | ConfigurationError
+    ) -> None:
+        digest = digest_of(item.payload)
+        if digest in self.state.answers:
+            self._duplicates.add(item.name)
+            return
+        reason = mask_phone_numbers(f"{refusal.place}: " if refusal.place else "")
+        data = {
+            # Only who proved who they are may take an id for good.
+            "id": request.request_id if request else "",
+            "name": item.name,
+            "digest": digest,
+            "reason": reason + mask_phone_numbers(refusal.message),
+            "remedy": mask_phone_numbers(refusal.remedy),
+            "rules": list(getattr(refusal, "rules", ())),
+        }
+        self._write("request.refused", data, item)
+
+    def _write(self, kind: str, data: dict[str, Any], item: InboxItem) -> None:
+        self.writer.write(kind, data, consume=[item.name, *sorted(self._duplicates)])
+        self._duplicates.clear()

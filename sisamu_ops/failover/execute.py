@@ -1,0 +1,303 @@
+"""Turning accepted requests into fenced playbook runs, and open intents into outcomes.
+
+Every change stands between two entries: `step.started` before it, an outcome per target after
+it. The token of a step is (epoch, index of its `started` entry). A new leader seals before it
+judges: it shows its own token to the fence of every target of an open intent, then reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sisamu_ops.failover.ledger import RunLedger, TargetResult, judge_calls
+from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
+from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, RunEnd, Targets
+from sisamu_ops.failover.reading import DEFAULT_MODE, Reading, judge_sealed
+from sisamu_ops.failover.state import Operation, State, Step
+from sisamu_ops.journal.entry import Entry
+from sisamu_ops.journal.privacy import mask_phone_numbers
+from sisamu_ops.journal.writer import Writer
+from sisamu_ops.leadership.port import LeasedTenure
+from sisamu_ops.model.errors import LeadershipError
+from sisamu_ops.model.outcome import Outcome, worst
+from sisamu_ops.model.platform import Platform
+from sisamu_ops.model.token import Token
+
+#: After this a playbook is ended and what gave no answer is unknown.
+RUN_DEADLINE_S = 60.0
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(kw_only=True)
+class Executor:
+    """Carries out what the journal says is accepted, for one tenure."""
+
+    platform: Platform
+    state: State
+    writer: Writer
+    tenure: LeasedTenure
+    targets: Targets
+    runner: PlaybookRunner
+    report: Report
+
+    def take_over(self) -> None:
+        """Seal, read and settle what earlier leaders left open; then it can be finished."""
+        for operation in self.state.running():
+            self._settle(operation, cause="takeover")
+
+    def advance(self) -> bool:
+        """Do the next thing accepted and not finished; False when there is nothing to do."""
+        for operation in self.state.running():
+            self._carry_out(operation)
+            return True
+        for request_id, hosts in self.state.enrolments.items():
+            if request_id not in self.state.finished:
+                self._enrol(request_id, hosts)
+                return True
+        for request_id in self.state.reconciles:
+            if request_id not in self.state.finished:
+                self._reconcile(request_id)
+                return True
+        return False
+
+    def _carry_out(self, operation: Operation) -> None:
+        """Run the playbook on every target, or on those that can be sealed when resuming."""
+        hosts: Collection[str] = operation.targets
+        if operation.steps:
+            readings = self._settle(operation, cause="resume")
+            hosts = [h for h in operation.targets if h not in operation.unsettled()]
+            hosts = [h for h in hosts if h not in readings or readings[h].sealed]
+        if self._routers(hosts):
+            self._run_step(operation, hosts)
+        self._end(operation)
+
+    def _routers(self, hosts: Collection[str]) -> list[str]:
+        return [h for h in self.platform.routers if h in hosts]
+
+    def _run_step(self, operation: Operation, hosts: Collection[str]) -> None:
+        playbook = PLAYBOOKS[operation.verb]
+        entry = self.writer.write(
+            "step.started",
+            {
+                "operation": operation.operation_id,
+                "playbook": playbook,
+                "targets": {h: dict(c) for h, c in operation.targets.items() if h in hosts},
+            },
+        )
+        step = operation.steps[-1]
+        ledger = RunLedger(targets=tuple(step.targets))
+        # Leadership lost while a playbook runs must not lose what the playbook still tells.
+        lost: list[LeadershipError] = []
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            result = ledger.take(event)
+            if lost:
+                return
+            try:
+                self._record_event(operation, step, event, result)
+            except LeadershipError as error:
+                lost.append(error)
+
+        self._may_start()
+        run = self._run_of(operation, entry, playbook, hosts)
+        end = self.runner.run(run, self.tenure, on_event)
+        self._report_refusals(operation, step, ledger)
+        if lost:
+            raise lost[0]
+        self._record_missing(operation, step, ledger, end)
+
+    def _run_of(
+        self, operation: Operation, entry: Entry, playbook: str, hosts: Collection[str]
+    ) -> PlaybookRun:
+        return PlaybookRun(
+            playbook=playbook, operation=operation.operation_id,
+            token=Token(entry.epoch, entry.index), samus=operation.samus, to=operation.to,
+            routers=tuple(self._routers(hosts)), deadline_s=RUN_DEADLINE_S,
+        )  # fmt: skip
+
+    def _may_start(self) -> None:
+        if not self.tenure.may_start():
+            raise LeadershipError(
+                f"{self.tenure.site} may start nothing new under epoch {self.tenure.epoch}",
+                remedy="the next leader goes on from the journal",
+            )
+
+    def _record_event(
+        self,
+        operation: Operation,
+        step: Step,
+        event: Mapping[str, Any],
+        result: TargetResult | None,
+    ) -> None:
+        if result is not None:
+            self._write_outcome(operation, step, str(event["host"]), result)
+        elif event.get("event") == "call":
+            self.writer.write("call.proved", _call(operation, step, event))
+
+    def _record_missing(
+        self, operation: Operation, step: Step, ledger: RunLedger, end: RunEnd
+    ) -> None:
+        for host, result in ledger.missing().items():
+            self._write_outcome(operation, step, host, result)
+        if end.killed and not ledger.complete:
+            operation.detail = "the run was ended before it finished"
+
+    def _write_outcome(
+        self, operation: Operation, step: Step, host: str, result: TargetResult
+    ) -> None:
+        self.writer.write(
+            "step.outcome",
+            {
+                "operation": operation.operation_id,
+                "step": step.index,
+                "target": host,
+                "outcome": result.outcome.value,
+                "detail": mask_phone_numbers(result.detail),
+            },
+        )
+
+    def _report_refusals(self, operation: Operation, step: Step, ledger: RunLedger) -> None:
+        refused = {h: r.detail for h, r in ledger.results.items() if r.refused}
+        if refused and not self.tenure.may_start():
+            self.report(
+                {
+                    "operation": operation.operation_id,
+                    "token": str(step.token),
+                    "refused": refused,
+                }
+            )
+
+    def _settle(self, operation: Operation, *, cause: str) -> Mapping[str, Reading]:
+        """Seal and read every target of an open intent; write what that proves."""
+        open_steps = [s for s in operation.steps if s.open_targets()]
+        hosts = sorted({h for s in open_steps for h in s.open_targets()})
+        if not hosts:
+            return {}
+        readings = self._seal(operation, hosts, cause)
+        for step in open_steps:
+            for host in step.open_targets():
+                outcome = self._judge(step, readings[host])
+                if step.outcomes.get(host) is not outcome:
+                    detail = f"after sealing: {_seen(readings[host], step.targets[host])}"
+                    result = TargetResult(outcome=outcome, detail=detail)
+                    self._write_outcome(operation, step, host, result)
+        return readings
+
+    def _seal(
+        self, operation: Operation, hosts: Sequence[str], cause: str
+    ) -> Mapping[str, Reading]:
+        data = {"operation": operation.operation_id, "targets": list(hosts), "cause": cause}
+        entry = self.writer.write("seal.started", data)
+        self._may_start()
+        readings = self.targets.seal(hosts, Token(entry.epoch, entry.index))
+        self.writer.write(
+            "seal.outcome",
+            {
+                "operation": operation.operation_id,
+                "seal": entry.index,
+                "sealed": [h for h in hosts if readings[h].sealed],
+                "not_sealed": {
+                    h: mask_phone_numbers(readings[h].problem)
+                    for h in hosts
+                    if not readings[h].sealed
+                },
+            },
+        )
+        return readings
+
+    def _judge(self, step: Step, reading: Reading) -> Outcome:
+        default = DEFAULT_MODE if reading.host in self.platform.routers else UNARMED
+        return judge_sealed(reading, step.targets[reading.host], default)
+
+    def _end(self, operation: Operation) -> None:
+        """Write the operation's outcome: that of its targets and of the calls that prove it."""
+        outcomes = operation.target_outcomes()
+        overall = operation.overall()
+        details = [f"{h}: {o.value}" for h, o in outcomes.items() if o is not Outcome.DONE]
+        if overall is Outcome.DONE:
+            last = operation.steps[-1].index
+            calls = [c for c in operation.calls if c["step"] == last]
+            overall, said = judge_calls(calls, operation.to)
+            details += [said] if said else []
+        routed = [outcomes[r] for r in self.platform.routers if r in outcomes]
+        moved = any(o is not Outcome.FAILED for o in routed)
+        self.writer.write(
+            "operation.ended",
+            {
+                "operation": operation.operation_id,
+                "outcome": overall.value,
+                "moved": moved,
+                "detail": "; ".join(details),
+            },
+        )
+
+    def _reconcile(self, request_id: str) -> None:
+        """Settle every operation of unknown outcome: seal, read, complete what is still wanted."""
+        outcomes = [self._complete(operation) for operation in self.state.unknown()]
+        self._finish(request_id, outcomes or [Outcome.DONE])
+
+    def _complete(self, operation: Operation) -> Outcome:
+        readings = self._settle(operation, cause="reconcile")
+        hosts = [h for h in operation.targets if h not in operation.unsettled()]
+        wanted = all(self.state.intended_mode(s) == operation.to for s in operation.samus)
+        if wanted and all(r.sealed for r in readings.values()) and self._routers(hosts):
+            self._run_step(operation, hosts)
+        self._end(operation)
+        return operation.outcome or Outcome.UNKNOWN
+
+    def _enrol(self, request_id: str, hosts: Sequence[str]) -> None:
+        self._finish(request_id, [self._enrol_one(request_id, host) for host in hosts])
+
+    def _enrol_one(self, request_id: str, host: str) -> Outcome:
+        entry = self.writer.write("enrol.started", {"request": request_id, "target": host})
+        self._may_start()
+        token = Token(entry.epoch, entry.index)
+        reading = self.targets.enrol(host, token)
+        outcome = _enrolment(reading)
+        self.writer.write(
+            "enrol.outcome",
+            {
+                "request": request_id,
+                "target": host,
+                "token": token.to_json(),
+                "outcome": outcome.value,
+                "detail": mask_phone_numbers(reading.problem),
+            },
+        )
+        return outcome
+
+    def _finish(self, request_id: str, outcomes: Sequence[Outcome]) -> None:
+        data = {"request": request_id, "outcome": worst(outcomes).value}
+        self.writer.write("request.finished", data)
+
+
+def _enrolment(reading: Reading) -> Outcome:
+    if reading.enrolled:
+        return Outcome.DONE
+    return Outcome.FAILED if reading.reachable else Outcome.UNKNOWN
+
+
+def _seen(reading: Reading, wanted: Mapping[str, str]) -> str:
+    if not reading.sealed:
+        return f"could not be sealed ({reading.problem or 'unreachable'})"
+    default = DEFAULT_MODE if DEFAULT_MODE in wanted.values() else ""
+    return ", ".join(f"{s} reads {reading.describe(s, default or '?')}" for s in wanted)
+
+
+def _call(operation: Operation, step: Step, event: Mapping[str, Any]) -> dict[str, Any]:
+    result = event["result"]
+    return {
+        "operation": operation.operation_id,
+        "step": step.index,
+        "host": str(event["host"]),
+        "via": str(event["via"]),
+        "result": {
+            "answered": bool(result.get("answered")),
+            "status": int(result.get("status") or 0),
+            "answered_by": mask_phone_numbers(str(result.get("answered_by") or "")),
+            "pdd_ms": int(result.get("pdd_ms") or 0),
+        },
+    }

@@ -1,0 +1,136 @@
+"""From one snapshot to the ordered transitions and their digest (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.request import Verb, digest_of
+from sisamu_ops.failover.rules import Facts, Finding, judge
+from sisamu_ops.failover.state import State
+from sisamu_ops.journal.canonical import canonical_bytes
+from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.platform import Platform, TelephonyMode
+
+PLAYBOOKS: Mapping[Verb, str] = {
+    Verb.SWITCHOVER: "samu_switchover.yml",
+    Verb.FAILOVER: "samu_failover.yml",
+    Verb.FAILBACK: "samu_failback.yml",
+}
+ARMED = "armed"
+UNARMED = "unarmed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One intended move on one target, in the order they are made."""
+
+    order: int
+    host: str
+    samu_id: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What would be done, to what, and what the rules say of it."""
+
+    verb: Verb
+    samus: tuple[str, ...]
+    to: str
+    transitions: tuple[Transition, ...]
+    findings: tuple[Finding, ...]
+    modes: Mapping[str, ModeReading]
+
+    @property
+    def blocked_by(self) -> tuple[Finding, ...]:
+        """Return the findings that forbid it."""
+        return tuple(f for f in self.findings if f.blocks)
+
+    @property
+    def changes(self) -> dict[str, dict[str, str]]:
+        """Return what each target shall be, per SAMU, in order of change."""
+        found: dict[str, dict[str, str]] = {}
+        for move in self.transitions:
+            found.setdefault(move.host, {})[move.samu_id] = move.after
+        return found
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 over transitions, targets and rule verdicts, not measurements."""
+        moves = [[m.host, m.samu_id, m.before, m.after] for m in self.transitions]
+        verdicts = sorted({(f.rule, f.blocks) for f in self.findings})
+        return digest_of(
+            canonical_bytes(
+                {
+                    "verb": self.verb.value,
+                    "to": self.to,
+                    "samus": list(self.samus),
+                    "transitions": moves,
+                    "verdicts": [[rule, blocks] for rule, blocks in verdicts],
+                }
+            )
+        )
+
+
+def check_direction(verb: Verb, to: str, mode_order: Sequence[str]) -> str:
+    """Return the mode a verb leads to; ConfigurationError when they do not go together."""
+    if verb is Verb.FAILBACK:
+        allowed: tuple[str, ...] = (TelephonyMode.NOMINAL.value,)
+    else:
+        allowed = tuple(mode_order)
+    wanted = to or allowed[0]
+    if wanted not in allowed:
+        raise ConfigurationError(
+            f"a {verb.value} does not lead to {wanted!r}",
+            place="--to",
+            remedy=f"use one of: {', '.join(allowed)}",
+        )
+    return wanted
+
+
+def build_plan(
+    *,
+    platform: Platform,
+    state: State,
+    verb: Verb,
+    samus: Sequence[str],
+    to: str,
+    readings: Mapping[str, Reading],
+    read_at: datetime,
+) -> Plan:
+    """Plan the move of `samus` to `to` from what was read at `read_at`."""
+    chosen = tuple(sorted(platform.samu(s).samu_id for s in samus))
+    modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in chosen}
+    facts = Facts(
+        platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,
+        modes=modes,
+    )  # fmt: skip
+    return Plan(
+        verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,
+        transitions=tuple(_transitions(platform, chosen, to, readings)),
+    )  # fmt: skip
+
+
+def _transitions(
+    platform: Platform, samus: Sequence[str], to: str, readings: Mapping[str, Reading]
+) -> list[Transition]:
+    """Order the moves: the path that shall carry the calls first, the one left last."""
+    armed = UNARMED if to == TelephonyMode.NOMINAL.value else ARMED
+    gateways = [(platform.samus[s].gateway, s, armed, UNARMED) for s in samus]
+    routes = [(r, s, to, TelephonyMode.NOMINAL.value) for r in platform.routers for s in samus]
+    moves = gateways + routes if armed == ARMED else routes + gateways
+    return [
+        Transition(
+            order=order, host=host, samu_id=samu_id, after=after,
+            before=_described(readings.get(host), samu_id, default),
+        )
+        for order, (host, samu_id, after, default) in enumerate(moves, start=1)
+    ]  # fmt: skip
+
+
+def _described(reading: Reading | None, samu_id: str, default: str) -> str:
+    return "unreachable" if reading is None else reading.describe(samu_id, default)

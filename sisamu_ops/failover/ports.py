@@ -1,0 +1,66 @@
+"""What moving SAMUs needs of the world: targets, playbooks, signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sisamu_ops.failover.reading import Reading
+from sisamu_ops.leadership.port import LeasedTenure
+from sisamu_ops.model.token import Token
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnd:
+    """How a playbook run ended; `killed` when the guard ended it."""
+
+    code: int
+    killed: bool
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaybookRun:
+    """One playbook to run, with its token and limits."""
+
+    playbook: str
+    operation: str
+    token: Token
+    samus: tuple[str, ...]
+    to: str
+    routers: tuple[str, ...]
+    deadline_s: float
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Targets(Protocol):
+    """The fences of the targets, reached without a playbook: never a change of mode."""
+
+    def read(self, hosts: Collection[str]) -> Mapping[str, Reading]:
+        """Read values and fence of every host; an unreachable one is a reading that says so."""
+
+    def seal(self, hosts: Collection[str], token: Token) -> Mapping[str, Reading]:
+        """Show a token to every fence, then read: afterwards nothing older can take effect."""
+
+    def enrol(self, host: str, token: Token) -> Reading:
+        """Give a target its fence file."""
+
+
+class PlaybookRunner(Protocol):
+    """Runs playbooks under a guard that outlives neither the lease nor the agent."""
+
+    def run(
+        self,
+        run: PlaybookRun,
+        tenure: LeasedTenure,
+        on_event: Callable[[Mapping[str, Any]], None],
+    ) -> RunEnd:
+        """Run to the end, calling `on_event` for each event as it comes."""
+
+
+class SignatureCheck(Protocol):
+    """Verifies SSHSIG signatures against the signers allowed."""
+
+    def __call__(self, document: bytes, signature: str, principal: str, namespace: str) -> bool:
+        """Say whether `principal` signed `document` in `namespace`."""

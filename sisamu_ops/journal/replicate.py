@@ -1,0 +1,149 @@
+"""A site's copy of the journal: verify, keep, sign as the log, cosign what it computed itself.
+
+The leader's site signs checkpoints with its log key; every site, the arbiter too, cosigns the
+root it computed from its own disk, after fsync. What a majority cosigned is agreed, and each
+replica keeps the newest agreed checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from sisamu_ops.journal.checkpoint import (
+    Checkpoint,
+    TreeHead,
+    agreed,
+    cosign_head,
+    parse_checkpoint,
+    sign_head,
+    weigh,
+)
+from sisamu_ops.journal.entry import Entry, check_entry, open_entry
+from sisamu_ops.journal.keys import Policy, SiteKeys
+from sisamu_ops.journal.port import JournalReader
+from sisamu_ops.journal.replica import Replica
+from sisamu_ops.model.errors import IntegrityError
+
+#: How many entries are taken from the coordination service at once.
+BATCH = 512
+
+
+class Noticeboard(Protocol):
+    """Where sites show each other checkpoints and cosignatures."""
+
+    def publish(self, name: str, note: bytes) -> None:
+        """Show a note under a name."""
+
+    def published(self) -> Mapping[str, bytes]:
+        """Return every note shown."""
+
+
+def read_entry(leaf: bytes, *, index: int, policy: Policy) -> Entry:
+    """Open a leaf and check origin, index and the signature by the key of its site."""
+    signed = open_entry(leaf)
+    entry = signed.entry
+    if entry.origin != policy.origin or entry.index != index:
+        raise IntegrityError(
+            f"entry {index} says it is {entry.origin} {entry.index}",
+            remedy="compare the replicas: sisamu audit verify",
+        )
+    if entry.site not in policy.sites:
+        raise IntegrityError(f"entry {index} is from an unknown site {entry.site!r}")
+    check_entry(signed, policy.sites[entry.site].entry)
+    return entry
+
+
+@dataclass(kw_only=True)
+class Replicator:
+    """Keeps one site's replica in step with the coordination service."""
+
+    replica: Replica
+    keys: SiteKeys
+    policy: Policy
+    now_s: Callable[[], int]
+
+    def pull(self, reader: JournalReader) -> int:
+        """Take, verify and keep the entries not yet here; return how many there were.
+
+        IntegrityError when an entry does not verify: nothing of its batch is kept, and what
+        is not kept is not cosigned.
+        """
+        size = reader.size()
+        taken = 0
+        while self.replica.size() < size:
+            start = self.replica.size()
+            leaves = reader.read(start, min(size, start + BATCH))
+            for index, leaf in enumerate(leaves, start=start):
+                read_entry(leaf, index=index, policy=self.policy)
+            self.replica.append(leaves)
+            taken += len(leaves)
+        return taken
+
+    def endorse(self, board: Noticeboard, *, leads: bool) -> None:
+        """Sign as the log when leading, cosign what agrees, keep what is agreed."""
+        notes = self._trusted(board.published().values())
+        if leads:
+            notes += self._sign(board, notes)
+        self._cosign(board, notes)
+        self._keep_agreed(notes)
+
+    def _trusted(self, notes: Iterable[bytes]) -> list[Checkpoint]:
+        found = []
+        for note in notes:
+            with suppress(IntegrityError):  # an unreadable note proves nothing and stops nothing
+                if note:
+                    found.append(parse_checkpoint(note))
+        return [c for c in found if c.head.origin == self.policy.origin]
+
+    def _sign(self, board: Noticeboard, notes: list[Checkpoint]) -> list[Checkpoint]:
+        size = self.replica.size()
+        newest = max((c.head.size for c in notes if weigh(c, self.policy).logs), default=0)
+        if size <= newest:
+            return []
+        head = TreeHead(origin=self.policy.origin, size=size, root=self.replica.root())
+        checkpoint = sign_head(head, self.keys.log)
+        board.publish(f"log.{self.keys.site}", checkpoint.note)
+        return [checkpoint]
+
+    def _cosign(self, board: Noticeboard, notes: list[Checkpoint]) -> None:
+        """Cosign the newest head the log signed that this site's own copy confirms."""
+        signed = [c for c in notes if weigh(c, self.policy).logs and self._confirms(c.head)]
+        if not signed:
+            return
+        newest = max(signed, key=lambda c: c.head.size)
+        mine = [c for c in notes if self._cosigned_here(c)]
+        if any(c.head == newest.head for c in mine):
+            return
+        cosigned = newest.with_signature(
+            cosign_head(newest.head, self.keys.cosign, at=self.now_s())
+        )
+        board.publish(f"cosign.{self.keys.site}", cosigned.note)
+        notes.append(cosigned)
+
+    def _cosigned_here(self, checkpoint: Checkpoint) -> bool:
+        return self.keys.site in weigh(checkpoint, self.policy).cosigned
+
+    def _confirms(self, head: TreeHead) -> bool:
+        return 0 < head.size <= self.replica.size() and self.replica.root(head.size) == head.root
+
+    def _keep_agreed(self, notes: list[Checkpoint]) -> None:
+        """Join the signatures of equal heads; keep the newest head a majority cosigned."""
+        joined: dict[TreeHead, Checkpoint] = {}
+        for checkpoint in notes:
+            known = joined.setdefault(checkpoint.head, checkpoint)
+            for signature in checkpoint.signatures:
+                known = known.with_signature(signature)
+            joined[checkpoint.head] = known
+        kept = self.replica.checkpoint()
+        kept_size = parse_checkpoint(kept).head.size if kept else 0
+        ready = [
+            c
+            for c in joined.values()
+            if c.head.size > kept_size and self._confirms(c.head) and agreed(c, self.policy)
+        ]
+        if ready:
+            newest = max(ready, key=lambda c: c.head.size)
+            self.replica.write_checkpoint(newest.note)

@@ -1,0 +1,1 @@
+"""Who may act: contending, the lease, the epoch, and the guard that ends what runs."""

@@ -1,0 +1,134 @@
+"""The platform as its inventory declares it: sites, SAMUs, targets, policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from sisamu_ops.model.errors import ConfigurationError
+
+
+class TelephonyMode(Enum):
+    """How a SAMU's calls are distributed; `unknown` is read, never guessed."""
+
+    NOMINAL = "nominal"
+    DEGRADED = "degraded"
+    BACKUP = "backup"
+    UNKNOWN = "unknown"
+
+
+class SiteRole(Enum):
+    """What a site is for: telephony sites may lead, the arbiter votes and witnesses."""
+
+    TELEPHONY = "telephony"
+    ARBITER = "arbiter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One datacentre."""
+
+    site_id: str
+    role: SiteRole
+    address: str
+    home: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samu:
+    """One emergency-call centre (SAMU-Centre 15); `samu_id` is a string, never a number."""
+
+    samu_id: str
+    name: str
+    gateway: str
+    number: str
+    test_number: str
+    bridge: str
+    fallback_numbers: tuple[str, ...]
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A host behind a fence: a call router or a SAMU's gateway."""
+
+    host: str
+    address: str
+    user: str
+    fence_command: tuple[str, ...]
+    fence_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The platform's settings from `group_vars`; durations in integer milliseconds."""
+
+    platform: str
+    coordination: str
+    zookeeper: tuple[str, ...]
+    session_timeout_ms: int
+    tick_ms: int
+    site_order: tuple[str, ...]
+    hold_off_ms: int
+    mode_order: tuple[str, ...]
+    allowed_signers: Path
+    known_hosts: Path
+    verify_policy: Path
+    identity: Path | None
+    network_namespace: str
+    bridge: str
+    operators: tuple[str, ...]
+
+    @property
+    def origin(self) -> str:
+        """Return the journal's origin line (C2SP tlog-checkpoint)."""
+        return f"{self.platform}/journal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """All that the inventory says; the only topology."""
+
+    inventory: Path
+    policy: Policy
+    sites: Mapping[str, Site]
+    samus: Mapping[str, Samu]
+    targets: Mapping[str, Target]
+    routers: tuple[str, ...]
+    platform_instances: tuple[str, ...] = field(default=())
+
+    def samu(self, wanted: str) -> Samu:
+        """Find a SAMU by identifier, or by a department prefix when only one matches.
+
+        ConfigurationError when none or several match.
+        """
+        wanted = wanted.upper().removeprefix("FR")
+        if wanted in self.samus:
+            return self.samus[wanted]
+        matches = [s for s in self.samus.values() if wanted and s.samu_id.startswith(wanted)]
+        if len(matches) == 1:
+            return matches[0]
+        known = ", ".join(f"{s.samu_id} ({s.name})" for s in self.samus.values())
+        if matches:
+            known = ", ".join(f"{s.samu_id} ({s.name})" for s in matches)
+        raise ConfigurationError(
+            f"{len(matches) or 'no'} SAMU matches {wanted!r}",
+            place=str(self.inventory),
+            remedy=f"use one of: {known}",
+        )
+
+    def arbiters(self) -> tuple[str, ...]:
+        """Return the sites that vote but never lead."""
+        return tuple(s.site_id for s in self.sites.values() if s.role is SiteRole.ARBITER)
+
+    def host(self, target: str) -> Target:
+        """Return a target; ConfigurationError names the known ones."""
+        if target not in self.targets:
+            raise ConfigurationError(
+                f"no target {target!r}",
+                place=str(self.inventory),
+                remedy="use one of: " + ", ".join(self.targets),
+            )
+        return self.targets[target]
