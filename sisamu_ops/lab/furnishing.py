@@ -1,0 +1,153 @@
+"""Write each host's directory: configurations always, durable lists and identities only once.
+
+What a host has learnt (a mode, a journal, a key) survives another `up`; what this package says
+(a configuration) is written again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from string import Template
+
+from sisamu_ops.lab.programs import FILES
+from sisamu_ops.lab.requirements import find_tool
+from sisamu_ops.lab.topology import (
+    PHONES,
+    PLATFORM_INSTANCES,
+    ROUTERS,
+    SAMUS,
+    SITE_HOSTS,
+    SSH_HOSTS,
+    Host,
+    LabPlace,
+    LabSamu,
+)
+from sisamu_ops.model.errors import ConfigurationError
+
+#: The lab's ZooKeeper tick, in milliseconds; session time-outs are at least twice as long.
+TICK_MS = 500
+
+_COLUMNS = (
+    "id(int,auto) key_name(string) key_type(int) value_type(int) key_value(string) expires(int)"
+)
+#: The version the htable module asks of its tables (its `table_version`, db_text `version` file).
+_HTABLE_VERSION = 2
+
+
+class _Form(Template):
+    """A configuration file with `@{name}` places: `$` belongs to Kamailio's own language."""
+
+    delimiter = "@"
+
+
+def furnish_hosts(place: LabPlace, fence: Path) -> None:
+    """Give every host its directory and configurations; `fence` is the helper's source file.
+
+    ConfigurationError when the fence helper is not there.
+    """
+    if not fence.is_file():
+        raise ConfigurationError(
+            "the fence helper is missing", place=str(fence), remedy="run from a whole checkout"
+        )
+    for index, host in enumerate(SITE_HOSTS, start=1):
+        _furnish_site(place, host, index)
+    for host in SSH_HOSTS:
+        values = {"trust": str(place.trust), **_common(place, host)}
+        _write_form(place, host, "sshd_config", "sshd_config", values)
+    for host in ROUTERS:
+        _furnish_router(place, host, fence)
+    for samu in SAMUS:
+        _furnish_gateway(place, samu, fence)
+    for host in (*PLATFORM_INSTANCES, PHONES):
+        place.host_dir(host).mkdir(parents=True, exist_ok=True)
+
+
+def write_table(directory: Path, name: str, rows: dict[str, str]) -> None:
+    """Write one htable's db_text table unless it is there, and name it in `version`.
+
+    Source: Kamailio 5.6, modules db_text and htable.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    table = directory / name
+    if not table.exists():
+        lines = [f"{i}:{key}:0:0:{value}:0" for i, (key, value) in enumerate(rows.items(), start=1)]
+        table.write_text("\n".join([_COLUMNS, *lines]) + "\n")
+    tables = sorted(one.name for one in directory.iterdir() if one.name != "version")
+    versions = [f"{one}:{_HTABLE_VERSION}" for one in tables]
+    header = "table_name(string) table_version(int)"
+    (directory / "version").write_text("\n".join([header, *versions]) + "\n")
+
+
+def _furnish_site(place: LabPlace, host: Host, index: int) -> None:
+    home = place.host_dir(host)
+    for name in ("zookeeper", "journal", "runs", "tmp"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    (home / "zookeeper" / "myid").write_text(f"{index}\n")
+    values = {"tick_ms": str(TICK_MS), **_common(place, host)}
+    _write_form(place, host, "zoo.cfg", "zoo.cfg", values)
+    servers = [
+        f"server.{i}={one.address(place.prefix)}:2888:3888"
+        for i, one in enumerate(SITE_HOSTS, start=1)
+    ]
+    with (home / "zoo.cfg").open("a") as file:
+        file.write("\n".join(servers) + "\n")
+
+
+def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
+    own = next(one for one in PLATFORM_INSTANCES if one.network == host.network)
+    other = next(one for one in PLATFORM_INSTANCES if one.network != host.network)
+    values = {
+        "own_instance": own.address(place.prefix),
+        "other_instance": other.address(place.prefix),
+        **_common(place, host),
+    }
+    _write_form(place, host, "otn_router.cfg", "kamailio.cfg", values)
+    tables = place.host_dir(host) / "dbtext"
+    numbers = {number: s.samu_id for s in SAMUS for number in (s.number, s.test_number)}
+    write_table(tables, "samu_number", numbers)
+    addresses = {s.samu_id: s.gateway.address(place.prefix) for s in SAMUS}
+    write_table(tables, "samu_address", addresses)
+    write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in SAMUS})
+    _furnish_fence(place, host, fence, "samu_mode", ["nominal", "backup"])
+
+
+def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:
+    host = samu.gateway
+    phones = PHONES.address(place.prefix)
+    values = {"samu_id": samu.samu_id, "phones": phones, **_common(place, host)}
+    _write_form(place, host, "samu_gateway.cfg", "kamailio.cfg", values)
+    tables = place.host_dir(host) / "dbtext"
+    write_table(tables, "samu_gateway", {samu.samu_id: "unarmed"})
+    _furnish_fence(place, host, fence, "samu_gateway", ["armed", "unarmed"])
+
+
+def _furnish_fence(place: LabPlace, host: Host, fence: Path, table: str, values: list[str]) -> None:
+    home = place.host_dir(host)
+    for name in ("fence", "tmp"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(fence, home / "sisamu-fence")
+    (home / "sisamu-fence").chmod(0o755)
+    configuration = {
+        "table": table,
+        "values": values,
+        "durable": str(home / "dbtext" / table),
+        "kamcmd": [find_tool("kamcmd"), "-s", f"unix:{home}/kamailio.sock"],
+    }
+    (home / "fence" / "fence.json").write_text(json.dumps(configuration, indent=2) + "\n")
+
+
+def _common(place: LabPlace, host: Host) -> dict[str, str]:
+    return {
+        "host": host.name,
+        "address": host.address(place.prefix),
+        "host_dir": str(place.host_dir(host)),
+    }
+
+
+def _write_form(place: LabPlace, host: Host, form: str, name: str, values: dict[str, str]) -> None:
+    home = place.host_dir(host)
+    home.mkdir(parents=True, exist_ok=True)
+    text = (FILES / form).read_text("utf-8")
+    (home / name).write_text(_Form(text).substitute(values), "utf-8")

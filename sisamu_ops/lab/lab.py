@@ -1,0 +1,244 @@
+"""The three-datacentre lab: bring it up, look at it, break it, mend it, take it down.
+
+Everything is found again from the lab's name and its root directory, never from memory: an `up`
+that crashed half-way is completed by the next `up`, or removed by `down`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from sisamu_ops.lab.calls import run_calls
+from sisamu_ops.lab.furnishing import furnish_hosts
+from sisamu_ops.lab.network import (
+    Cut,
+    all_cuts,
+    build_network,
+    cut_links,
+    cuts_meant,
+    heal_links,
+    read_cuts,
+    remove_network,
+)
+from sisamu_ops.lab.processes import end_processes
+from sisamu_ops.lab.programs import Program, all_programs, match_programs
+from sisamu_ops.lab.readiness import await_ensemble, await_ready, await_stopped
+from sisamu_ops.lab.requirements import check_requirements, choose_prefix
+from sisamu_ops.lab.supervisor import (
+    ProgramStatus,
+    read_programs,
+    start_programs,
+    start_supervisor,
+    stop_programs,
+    write_supervisor_config,
+)
+from sisamu_ops.lab.topology import locate_lab
+from sisamu_ops.lab.trust import establish_trust
+from sisamu_ops.model.errors import FailedError
+from sisamu_ops.telephony.ledger import CallRecord
+
+_CHECKOUT = Path(__file__).parents[2]
+#: Seconds for everything to serve; a loaded two-core machine needs about five.
+_READY_S = 40.0
+_SSHD_DIRECTORY = Path("/run/sshd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabStatus:
+    """What can be seen of a lab now."""
+
+    name: str
+    root: Path
+    up: bool
+    isolated: bool
+    programs: tuple[ProgramStatus, ...]
+    cuts: tuple[Cut, ...]
+
+    @property
+    def note(self) -> str:
+        """Say what this lab cannot do, if anything."""
+        if self.isolated:
+            return ""
+        return "on loopback addresses: links between networks cannot be cut here"
+
+
+class Lab:
+    """One lab, named by SISAMU_LAB_NAME; see `topology` for what stands where."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        inventory: Path = _CHECKOUT / "inventories" / "lab",
+        fence: Path = _CHECKOUT / "playbooks" / "files" / "sisamu_fence.py",
+    ) -> None:
+        """Locate the lab; nothing is started. ConfigurationError for an unusable name or root."""
+        self.place = locate_lab(name)
+        self.inventory = inventory
+        self.fence = fence
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Return every program, in the order they start."""
+        return all_programs(self.place, self.inventory)
+
+    def up(self, agents: bool = True, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Bring the whole lab up and return when it serves; whatever is up already stays.
+
+        Modes, journals and keys of an earlier `up` are kept, and so are cuts. ConfigurationError
+        names all that is missing on this machine; FailedError what did not start.
+        """
+        check_requirements()
+        with self._alone(create=True):
+            progress("network")
+            self._settle_prefix()
+            build_network(self.place)
+            progress("hosts and keys")
+            furnish_hosts(self.place, self.fence)
+            establish_trust(self.place)
+            progress("servers")
+            self._start_servers()
+            if agents:
+                progress("agents")
+                self._start([one for one in self.programs if one.is_agent])
+
+    def down(self, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Remove every process, namespace, rule and file of the lab; nothing there is fine."""
+        with self._alone(create=False):
+            progress("processes")
+            end_processes(self.place)
+            progress("network")
+            remove_network(self.place)
+            progress("files")
+            self._remove_files()
+
+    def status(self) -> LabStatus:
+        """Say what runs, and which links are cut."""
+        present = read_programs(self.place)
+        names = [one.name for one in self.programs]
+        programs = tuple(present[name] for name in names if name in present)
+        return LabStatus(
+            name=self.place.name,
+            root=self.place.root,
+            up=bool(programs) and all(one.running for one in programs),
+            isolated=self.place.isolated,
+            programs=programs,
+            cuts=read_cuts(self.place),
+        )
+
+    def partition(self, *networks: str) -> tuple[Cut, ...]:
+        """Cut one site from the other sites, or one pair of networks; return all cuts now."""
+        cuts = cuts_meant(networks)
+        self._require_up()
+        cut_links(self.place, cuts)
+        return read_cuts(self.place)
+
+    def heal(self, *networks: str) -> tuple[Cut, ...]:
+        """Undo `partition` of the same names, all cuts when none is given; return what stays."""
+        cuts = cuts_meant(networks) if networks else all_cuts()
+        self._require_up()
+        heal_links(self.place, cuts)
+        return read_cuts(self.place)
+
+    def stop(self, patterns: tuple[str, ...], *, kill: bool = False) -> tuple[str, ...]:
+        """Stop programs by name or glob and return their names once they have ended.
+
+        SIGTERM first; with `kill`, SIGKILL at once to the whole process group.
+        """
+        names = self._meant(patterns)
+        stop_programs(self.place, names, kill=kill)
+        await_stopped(self.place, names, _READY_S)
+        return names
+
+    def start(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """Start programs by name or glob and return their names once they are ready."""
+        names = self._meant(patterns)
+        self._start([one for one in self.programs if one.name in names])
+        return names
+
+    def calls(
+        self,
+        *,
+        rate_per_s: float,
+        duration_s: float,
+        hold_ms: int,
+        samus: Mapping[str, str],
+        stop: Event | None = None,
+    ) -> list[CallRecord]:
+        """Place real calls from the carrier to both routers; see `run_calls`."""
+        self._require_up()
+        return run_calls(
+            self,
+            rate_per_s=rate_per_s,
+            duration_s=duration_s,
+            hold_ms=hold_ms,
+            samus=samus,
+            stop=stop,
+        )
+
+    def _settle_prefix(self) -> None:
+        """Decide once, and write down, whether this lab has namespaces."""
+        record = self.place.root / "prefix"
+        if not record.exists():
+            record.write_text(choose_prefix() + "\n", "ascii")
+        self.place = locate_lab(self.place.name)
+
+    def _start_servers(self) -> None:
+        _make_sshd_directory(self.place.root)
+        config = write_supervisor_config(self.place, self.programs)
+        start_supervisor(self.place, config)
+        self._start([one for one in self.programs if not one.is_agent])
+        await_ensemble(self.place, _READY_S)
+
+    def _start(self, programs: list[Program]) -> None:
+        start_programs(self.place, [one.name for one in programs])
+        await_ready(self.place, programs, _READY_S)
+
+    def _meant(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        names = match_programs(patterns, tuple(one.name for one in self.programs))
+        self._require_up()
+        return names
+
+    def _require_up(self) -> None:
+        if not read_programs(self.place):
+            raise FailedError(f"the lab {self.place.name} is not up", remedy="sisamu lab up")
+
+    def _remove_files(self) -> None:
+        root = self.place.root
+        ours = (root / "made-run-sshd").exists()
+        if ours:
+            # Somebody else's sshd may use it by now: then it is not empty-handed to take it away.
+            with suppress(OSError):
+                _SSHD_DIRECTORY.rmdir()
+        if root.exists():
+            shutil.rmtree(root)
+
+    @contextmanager
+    def _alone(self, *, create: bool) -> Iterator[None]:
+        """Hold the lab's lock, on the root directory itself: it must leave no file behind."""
+        root = self.place.root
+        if create:
+            root.mkdir(parents=True, exist_ok=True)
+        if not root.exists():
+            yield
+            return
+        descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _make_sshd_directory(root: Path) -> None:
+    """Make sshd's privilege separation directory, as the package's own start script would."""
+    if not _SSHD_DIRECTORY.exists():
+        (root / "made-run-sshd").touch()
+        _SSHD_DIRECTORY.mkdir(mode=0o755)

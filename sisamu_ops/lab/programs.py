@@ -1,0 +1,153 @@
+"""The programs of the lab: what the supervisor runs, where, and how one sees that it is ready.
+
+Pure: from the plan of addresses to command lines.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from pathlib import Path
+
+from sisamu_ops.lab.requirements import LOGGING_JAR, ZOOKEEPER_JAR, find_tool
+from sisamu_ops.lab.topology import (
+    FENCED_HOSTS,
+    PHONES,
+    PLATFORM_INSTANCES,
+    SITE_HOSTS,
+    SSH_HOSTS,
+    Host,
+    LabPlace,
+)
+from sisamu_ops.model.errors import ConfigurationError
+
+FILES = Path(str(files("sisamu_ops.lab") / "files"))
+
+#: Small and quick to start: a lab's ensemble holds a few thousand nodes.
+_JAVA_OPTIONS = (
+    "-Xmx128m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Djava.net.preferIPv4Stack=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dzookeeper.jmx.log4j.disable=true",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One supervised program.
+
+    `listens` is (`tcp` or `udp`, address, port); `control` is Kamailio's control socket;
+    `keeps_log` is false for what prints a screen rather than a log.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    directory: Path
+    listens: tuple[str, str, int] | None = None
+    control: Path | None = None
+    keeps_log: bool = True
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether this is a site's agent, which starts after everything it works on."""
+        return self.name.startswith("agent-")
+
+
+def all_programs(place: LabPlace, inventory: Path) -> tuple[Program, ...]:
+    """Return every program of the lab, in the order they start: agents last, paris first."""
+    return (
+        *(_zookeeper(place, host) for host in SITE_HOSTS),
+        *(_sshd(place, host) for host in SSH_HOSTS),
+        *(_kamailio(place, host) for host in FENCED_HOSTS),
+        *(_answerer(place, host, _instance(host)) for host in PLATFORM_INSTANCES),
+        _answerer(place, PHONES, "phones"),
+        *(_agent(place, host, inventory) for host in SITE_HOSTS),
+    )
+
+
+def match_programs(patterns: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names the globs mean, in the given order.
+
+    ConfigurationError when there is no pattern, or one matches nothing.
+    """
+    idle = [one for one in patterns if not any(fnmatchcase(name, one) for name in names)]
+    if idle or not patterns:
+        raise ConfigurationError(
+            f"no program {', '.join(idle)}" if idle else "no program named",
+            remedy="use names or globs of: " + ", ".join(names),
+        )
+    return tuple(name for name in names if any(fnmatchcase(name, one) for one in patterns))
+
+
+def _zookeeper(place: LabPlace, host: Host) -> Program:
+    home = place.host_dir(host)
+    classes = f"{ZOOKEEPER_JAR}:{LOGGING_JAR}"
+    main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+    command = (find_tool("java"), *_JAVA_OPTIONS, "-cp", classes, main, str(home / "zoo.cfg"))
+    return Program(
+        name=f"zookeeper-{host.name}",
+        command=(*place.entering(host.network), *command),
+        directory=home,
+        listens=("tcp", host.address(place.prefix), 2181),
+    )
+
+
+def _sshd(place: LabPlace, host: Host) -> Program:
+    home = place.host_dir(host)
+    command = (find_tool("sshd"), "-D", "-e", "-f", str(home / "sshd_config"))
+    return Program(
+        name=f"sshd-{host.name}",
+        command=(*place.entering(host.network), *command),
+        directory=home,
+        listens=("tcp", host.address(place.prefix), 22),
+    )
+
+
+def _kamailio(place: LabPlace, host: Host) -> Program:
+    home = place.host_dir(host)
+    # In the foreground, log to stderr; 16 MB shared and 4 MB private memory are plenty for a lab.
+    options = ("-DD", "-E", "-m", "16", "-M", "4", "-Y", str(home))
+    command = (find_tool("kamailio"), "-f", str(home / "kamailio.cfg"), *options)
+    return Program(
+        name=host.name,
+        command=(*place.entering(host.network), *command),
+        directory=home,
+        listens=("udp", host.address(place.prefix), 5060),
+        control=home / "kamailio.sock",
+    )
+
+
+def _answerer(place: LabPlace, host: Host, answered_by: str) -> Program:
+    address = host.address(place.prefix)
+    command = (
+        *(find_tool("sipp"), "-sf", str(FILES / "answering.xml"), "-key", "answered_by"),
+        *(answered_by, "-i", address, "-p", "5060", "-nostdin"),
+        # A BYE for a call this process never had must not be answered as if it had ended well.
+        *("-default_behaviors", "all,-bye"),
+    )
+    return Program(
+        name=host.name,
+        command=(*place.entering(host.network), *command),
+        directory=place.host_dir(host),
+        listens=("udp", address, 5060),
+        keeps_log=False,
+    )
+
+
+def _agent(place: LabPlace, host: Host, inventory: Path) -> Program:
+    home = place.host_dir(host)
+    sisamu = str(Path(sys.executable).parent / "sisamu")
+    run = ("agent", "run", "--site", host.name, "--home", str(home))
+    return Program(
+        name=f"agent-{host.name}",
+        command=(*place.entering(host.network), sisamu, "-i", str(inventory), *run),
+        directory=home,
+    )
+
+
+def _instance(host: Host) -> str:
+    return f"nominal;instance={host.network}"

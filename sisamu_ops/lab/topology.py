@@ -1,0 +1,162 @@
+"""The lab's address plan and names: which host stands on which network, under which address.
+
+Networks take 198.18.0.0/16, half of the range kept for tests of network equipment (RFC 2544,
+RFC 6890), so that no lab address can be a real one. Without namespaces the same plan is laid on
+loopback, 127.18.0.0/16. Phone numbers come from the blocks Arcep keeps for fiction
+(decision 2018-0881, annex): 04 65 71, 03 53 01, 05 36 49, and 06 39 98 for callers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from sisamu_ops.model.errors import ConfigurationError
+
+NAMESPACE_PREFIX = "198.18"
+LOOPBACK_PREFIX = "127.18"
+
+#: Network number by name; every network meets the others at the `wan` router, and only there.
+NETWORKS = MappingProxyType({"paris": 1, "lyon": 2, "lille": 3, "carrier": 4, "samus": 5, "ops": 6})
+SITES = ("paris", "lyon", "lille")
+TELEPHONY_SITES = ("paris", "lyon")
+ROUTER = "wan"
+
+#: Operator keys: file name, and the principal `allowed_signers` knows it by (None: unknown).
+OPERATORS = MappingProxyType(
+    {"id_ed25519": "oncall@sisamu-lab", "second": "lead@sisamu-lab", "stranger": None}
+)
+PLATFORM = "sisamu-lab"
+ORIGIN = f"{PLATFORM}/journal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One machine of the lab: its inventory name, its network, its last address bytes."""
+
+    name: str
+    network: str
+    number: int
+
+    def address(self, prefix: str) -> str:
+        """Return the host's address under the prefix in force."""
+        return f"{prefix}.{NETWORKS[self.network]}.{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabSamu:
+    """One SAMU of the lab and the two numbers its calls may be placed to."""
+
+    samu_id: str
+    gateway: Host
+    number: str
+    test_number: str
+
+
+SITE_HOSTS = tuple(Host(name=site, network=site, number=10) for site in SITES)
+ROUTERS = tuple(Host(name=f"otn-{site}", network=site, number=11) for site in TELEPHONY_SITES)
+PLATFORM_INSTANCES = tuple(
+    Host(name=f"npl-{site}", network=site, number=21) for site in TELEPHONY_SITES
+)
+CARRIER = Host(name="carrier", network="carrier", number=10)
+OPS = Host(name="ops", network="ops", number=10)
+PHONES = Host(name="phones", network="samus", number=10)
+
+
+def _samu(samu_id: str, number: int, phone: str, test: str) -> LabSamu:
+    gateway = Host(name=f"samu-{samu_id}", network="samus", number=number)
+    return LabSamu(samu_id=samu_id, gateway=gateway, number=phone, test_number=test)
+
+
+SAMUS = (
+    _samu("300", 11, "0465710300", "0465719300"),
+    _samu("680", 12, "0353010680", "0353019680"),
+    _samu("120", 13, "0536490120", "0536499120"),
+)
+GATEWAYS = tuple(samu.gateway for samu in SAMUS)
+
+#: Hosts one logs into; the others only answer SIP.
+SSH_HOSTS = (*SITE_HOSTS, *ROUTERS, *GATEWAYS)
+#: Hosts that change under a fence.
+FENCED_HOSTS = (*ROUTERS, *GATEWAYS)
+#: Hosts of the inventory, each with a directory of its own.
+INVENTORY_HOSTS = (*SSH_HOSTS, *PLATFORM_INSTANCES)
+ALL_HOSTS = (*INVENTORY_HOSTS, CARRIER, OPS, PHONES)
+
+
+def addresses_on(network: str, prefix: str) -> tuple[str, ...]:
+    """Return every address that stands on a network, without repetition."""
+    found = {host.address(prefix): None for host in ALL_HOSTS if host.network == network}
+    return tuple(found)
+
+
+def gateway_of(network: str, prefix: str) -> str:
+    """Return the router's address on a network."""
+    return f"{prefix}.{NETWORKS[network]}.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabPlace:
+    """Where one lab lives: its name, its root directory, the address prefix in force."""
+
+    name: str
+    root: Path
+    prefix: str
+
+    @property
+    def isolated(self) -> bool:
+        """Whether networks are namespaces, with links that can be cut."""
+        return self.prefix == NAMESPACE_PREFIX
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Return the supervisor's Unix socket."""
+        return self.root / "supervisor.sock"
+
+    @property
+    def trust(self) -> Path:
+        """Return the directory of what everybody may know: policy, signers, known hosts."""
+        return self.root / "trust"
+
+    def namespace(self, network: str) -> str:
+        """Return the namespace's name of a network or of the router."""
+        return f"{self.name}-{network}"
+
+    def host_dir(self, host: Host | str) -> Path:
+        """Return the directory of one host."""
+        return self.root / "hosts" / (host if isinstance(host, str) else host.name)
+
+    def entering(self, network: str) -> tuple[str, ...]:
+        """Return the command words that run the rest of a command on a network."""
+        if not self.isolated:
+            return ()
+        return ("nsenter", f"--net=/run/netns/{self.namespace(network)}", "--")
+
+
+def locate_lab(name: str | None = None) -> LabPlace:
+    """Find the lab's place from its name and the environment, and from what `up` left there.
+
+    SISAMU_LAB_NAME (default `lab`) and SISAMU_LAB_ROOT (default `/var/lib/sisamu-<name>`).
+    ConfigurationError for a name that cannot be a namespace's, or a root one must not empty.
+    """
+    name = name or os.environ.get("SISAMU_LAB_NAME") or "lab"
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,15}", name):
+        raise ConfigurationError(
+            f"{name!r} cannot be a lab's name",
+            remedy="set SISAMU_LAB_NAME to at most 16 letters and digits",
+        )
+    root = Path(os.environ.get("SISAMU_LAB_ROOT") or f"/var/lib/sisamu-{name}")
+    if not root.is_absolute() or len(root.parts) < 3:
+        raise ConfigurationError(
+            f"{root} cannot be a lab's root: `lab down` removes that directory",
+            remedy="set SISAMU_LAB_ROOT to an absolute path at least two levels deep",
+        )
+    return LabPlace(name=name, root=root, prefix=_prefix_in_force(root))
+
+
+def _prefix_in_force(root: Path) -> str:
+    record = root / "prefix"
+    return record.read_text("ascii").strip() if record.exists() else NAMESPACE_PREFIX

@@ -1,0 +1,1 @@
+"""What callers experience: who answered their calls, how soon, and how the calls ended."""
