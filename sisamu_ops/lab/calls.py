@@ -134,6 +134,8 @@ class _SippRun:
             command,
             cwd=numbers.parent,
             env=CLEAN_ENVIRONMENT,
+            # A Ctrl-C on the terminal is for whoever called: SIPp must finish its calls.
+            start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=numbers.with_name(f"{router.name}.err").open("wb"),

@@ -27,7 +27,7 @@ from sisamu_ops.lab.network import (
     read_cuts,
     remove_network,
 )
-from sisamu_ops.lab.processes import end_processes
+from sisamu_ops.lab.processes import end_processes, is_running
 from sisamu_ops.lab.programs import Program, all_programs, match_programs
 from sisamu_ops.lab.readiness import await_ensemble, await_ready, await_stopped
 from sisamu_ops.lab.requirements import check_requirements, choose_prefix
@@ -48,6 +48,7 @@ _CHECKOUT = Path(__file__).parents[2]
 #: Seconds for everything to serve; a loaded two-core machine needs about five.
 _READY_S = 40.0
 _SSHD_DIRECTORY = Path("/run/sshd")
+_MADE_SSHD_DIRECTORY = "made-run-sshd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +196,8 @@ class Lab:
         config = write_supervisor_config(self.place, self.programs)
         start_supervisor(self.place, config)
         self._start([one for one in self.programs if not one.is_agent])
-        await_ensemble(self.place, _READY_S)
+        if not read_cuts(self.place):
+            await_ensemble(self.place, _READY_S)
 
     def _start(self, programs: list[Program]) -> None:
         start_programs(self.place, [one.name for one in programs])
@@ -212,9 +214,8 @@ class Lab:
 
     def _remove_files(self) -> None:
         root = self.place.root
-        ours = (root / "made-run-sshd").exists()
-        if ours:
-            # Somebody else's sshd may use it by now: then it is not empty-handed to take it away.
+        # Whichever sshd still runs now is not ours, and needs the directory for every login.
+        if (root / _MADE_SSHD_DIRECTORY).exists() and not is_running("sshd"):
             with suppress(OSError):
                 _SSHD_DIRECTORY.rmdir()
         if root.exists():
@@ -240,5 +241,5 @@ class Lab:
 def _make_sshd_directory(root: Path) -> None:
     """Make sshd's privilege separation directory, as the package's own start script would."""
     if not _SSHD_DIRECTORY.exists():
-        (root / "made-run-sshd").touch()
+        (root / _MADE_SSHD_DIRECTORY).touch()
         _SSHD_DIRECTORY.mkdir(mode=0o755)

@@ -44,6 +44,15 @@ def lab_processes(place: LabPlace) -> frozenset[int]:
     return frozenset(_descendants(own - spared, parents) - spared)
 
 
+def is_running(program: str) -> bool:
+    """Whether any process of that name runs on this machine, of a lab or not."""
+    for entry in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if entry.read_text("utf-8", "replace").strip() == program:
+                return True
+    return False
+
+
 def _belongs(pid: int, namespaces: frozenset[int], mentioned: re.Pattern[str], root: Path) -> bool:
     process = Path(f"/proc/{pid}")
     with suppress(OSError):

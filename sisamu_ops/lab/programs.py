@@ -126,6 +126,8 @@ def _answerer(place: LabPlace, host: Host, answered_by: str) -> Program:
     command = (
         *(find_tool("sipp"), "-sf", str(FILES / "answering.xml"), "-key", "answered_by"),
         *(answered_by, "-i", address, "-p", "5060", "-nostdin"),
+        # Its watchdog ends a SIPp that was held up ten times: a loaded machine is no reason to.
+        *("-watchdog_interval", "0"),
         # A BYE for a call this process never had must not be answered as if it had ended well.
         *("-default_behaviors", "all,-bye"),
     )
