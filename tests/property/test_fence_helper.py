@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -88,16 +89,21 @@ def test_the_durable_list_loses_nothing(values: dict[str, str], change: dict[str
 
 
 class LineCounter:
-    """A trace function that counts the helper's lines, and dies at one of them."""
+    """A trace function that counts the helper's lines, and dies at one of them.
+
+    A line of a loop counts the first three times: the fourth field parsed teaches nothing.
+    """
 
     def __init__(self, crash_at: int) -> None:
         self.crash_at = crash_at
         self.lines = 0
+        self.seen: Counter[int] = Counter()
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
         if frame.f_code.co_filename != str(HELPER):
             return None
-        if event == "line":
+        self.seen[frame.f_lineno] += event == "line"
+        if event == "line" and self.seen[frame.f_lineno] <= 3:
             if self.lines == self.crash_at:
                 os._exit(77)
             self.lines += 1
