@@ -141,6 +141,38 @@ class Term:
         self.submit(make_report(self.keys.site, facts, self.keys.entry))
 
 
+def serve_once(
+    *,
+    platform: Platform,
+    keys: SiteKeys,
+    policy: Policy,
+    neighbours: Neighbours,
+    coordination: Coordination,
+) -> None:
+    """Take leadership, do all that waits, and give it up: the embedded way of `local`.
+
+    LeadershipError when another process leads.
+    """
+    contention = coordination.contend(keys.site)
+    tenure = contention.try_lead()
+    if tenure is None:
+        raise LeadershipError(
+            "another process holds the lock of this journal",
+            remedy="wait until it ends, or name another --state-dir",
+        )
+    try:
+        term = Term(
+            platform=platform, keys=keys, policy=policy, neighbours=neighbours, tenure=tenure,
+            submit=coordination.put,
+        )  # fmt: skip
+        term.begin()
+        while term.serve(coordination):
+            pass
+        term.leave()
+    finally:
+        contention.close()
+
+
 class SiteAgent:
     """One site's daemon; `run` returns when stopped, or raises what made it unfit to go on."""
 

@@ -103,6 +103,11 @@ class LocalCoordination:
                 return Leadership(**json.loads(held)) if held else None
         return None
 
+    def contenders(self) -> frozenset[str]:
+        """Return who holds the lock: nobody stands and waits here."""
+        holder = self.leader()
+        return frozenset({holder.site} if holder else ())
+
     def contend(self, site: str) -> LocalContention:
         """Stand for the lock in the name of `site`."""
         return LocalContention(self._directory, site)
@@ -179,7 +184,7 @@ class LocalTenure:
 
     def size(self) -> int:
         """Return the number of entries."""
-        return self.replica.size()
+        return self.replica.size
 
     def read(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves [start, stop)."""
@@ -203,7 +208,7 @@ class LocalTenure:
 
         A crash in between leaves the items; the next leader knows their digests.
         """
-        if self._lock.closed or index != self.replica.size():
+        if self._lock.closed or index != self.replica.size:
             raise LeadershipError(
                 f"{self.site} may not append entry {index} under epoch {self.epoch}",
                 remedy="see who leads: sisamu leader show",

@@ -189,6 +189,10 @@ class ZooKeeperCoordination:
         fields = json.loads(data)
         return Leadership(site=fields["site"], epoch=fields["epoch"])
 
+    def contenders(self) -> frozenset[str]:
+        """Return the sites that stand, as this session reads it."""
+        return frozenset(self._ask(self._client.get_children_async(f"{self._root}/contenders")))
+
     def contend(self, site: str) -> ZooKeeperContention:
         """Stand for leader with a session of its own."""
         client = _connect(self._hosts, self._timeout_ms, self._wait_s)

@@ -74,6 +74,7 @@ class Operation:
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     outcome: Outcome | None = None
     detail: str = ""
+    moved: bool = False
     ended_at: str = ""
     ended_index: int = -1
 
@@ -242,9 +243,10 @@ def _ended(state: State, entry: Entry) -> None:
     operation.outcome = Outcome(_data(entry)["outcome"])
     operation.detail = _data(entry)["detail"]
     operation.ended_at = entry.time
+    operation.moved = bool(_data(entry)["moved"])
     operation.ended_index = entry.index
     state.finished[operation.operation_id] = operation.outcome
-    if operation.outcome is Outcome.FAILED and _data(entry)["moved"] is False:
+    if operation.outcome is Outcome.FAILED and not operation.moved:
         # Nothing was moved: what was wanted before is wanted again, unless asked anew since.
         for samu_id, before in operation.previous.items():
             if state.intended_mode(samu_id) == operation.to:

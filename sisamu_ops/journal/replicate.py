@@ -73,8 +73,8 @@ class Replicator:
         """
         size = reader.size()
         taken = 0
-        while self.replica.size() < size:
-            start = self.replica.size()
+        while self.replica.size < size:
+            start = self.replica.size
             leaves = reader.read(start, min(size, start + BATCH))
             for index, leaf in enumerate(leaves, start=start):
                 read_entry(leaf, index=index, policy=self.policy)
@@ -99,7 +99,7 @@ class Replicator:
         return [c for c in found if c.head.origin == self.policy.origin]
 
     def _sign(self, board: Noticeboard, notes: list[Checkpoint]) -> list[Checkpoint]:
-        size = self.replica.size()
+        size = self.replica.size
         newest = max((c.head.size for c in notes if weigh(c, self.policy).logs), default=0)
         if size <= newest:
             return []
@@ -127,7 +127,7 @@ class Replicator:
         return self.keys.site in weigh(checkpoint, self.policy).cosigned
 
     def _confirms(self, head: TreeHead) -> bool:
-        return 0 < head.size <= self.replica.size() and self.replica.root(head.size) == head.root
+        return 0 < head.size <= self.replica.size and self.replica.root(head.size) == head.root
 
     def _keep_agreed(self, notes: list[Checkpoint]) -> None:
         """Join the signatures of equal heads; keep the newest head a majority cosigned."""
@@ -147,3 +147,15 @@ class Replicator:
         if ready:
             newest = max(ready, key=lambda c: c.head.size)
             self.replica.write_checkpoint(newest.note)
+
+
+def cosigned_sizes(notes: Iterable[bytes], policy: Policy) -> dict[str, int]:
+    """Return the largest size each site has cosigned, by the notes shown."""
+    sizes: dict[str, int] = {}
+    for note in notes:
+        with suppress(IntegrityError):  # an unreadable note proves nothing
+            if note:
+                checkpoint = parse_checkpoint(note)
+                for site in weigh(checkpoint, policy).cosigned:
+                    sizes[site] = max(sizes.get(site, 0), checkpoint.head.size)
+    return sizes

@@ -56,6 +56,9 @@ class Coordination(JournalReader, Inbox, Protocol):
     def leader(self) -> Leadership | None:
         """Return who leads as last read, or None."""
 
+    def contenders(self) -> frozenset[str]:
+        """Return the sites that stand now."""
+
     def contend(self, site: str) -> Contention:
         """Stand for leader in the name of `site`; LeadershipError when unreachable."""
 

@@ -1,0 +1,1 @@
+"""The command line: one file a noun; parse, call one service, render, exit."""

@@ -1,0 +1,169 @@
+"""`sisamu audit`: show, tell and verify the journal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sisamu_ops.app import App, verify_copy
+from sisamu_ops.cli.render import emit, output_option, print_table
+from sisamu_ops.model.errors import ConfigurationError, IntegrityError
+
+if TYPE_CHECKING:
+    from sisamu_ops.journal.entry import Entry
+    from sisamu_ops.journal.verify import VerifyReport
+
+
+@click.group()
+def audit() -> None:
+    """Show, tell and verify the journal."""
+
+
+def _fact(entry: Entry) -> dict[str, Any]:
+    from sisamu_ops.failover.story import tell
+
+    return {**entry.body, "told": tell(entry)}
+
+
+@audit.command()
+@output_option
+@click.option("--kind", default="", help="Only entries whose kind starts with this.")
+@click.option("--last", type=click.IntRange(1), default=None, help="Only so many, the newest.")
+@click.pass_obj
+def show(app: App, kind: str, last: int | None, output: str) -> None:
+    """List the journal's entries."""
+    view = app.enter().journal()
+    facts = [_fact(e) for e in view.entries if e.kind.startswith(kind)]
+    _emit_entries(facts[-last:] if last else facts, output, f"journal, from {view.source}")
+
+
+@audit.command()
+@output_option
+@click.argument("operation")
+@click.pass_obj
+def story(app: App, operation: str, output: str) -> None:
+    """Tell the chain of an operation or request in plain words."""
+    from sisamu_ops.failover.story import story as chain
+
+    facts = [_fact(e) for e in chain(app.enter().journal().entries, operation)]
+    if not facts:
+        raise ConfigurationError(
+            f"the journal has no operation or request {operation}",
+            remedy="list them: sisamu operation list",
+        )
+    if output != "table":
+        _emit_entries(facts, output, "")
+        return
+    for fact in facts:
+        click.echo(f"{fact['time'][:23].replace('T', ' ')}  [{fact['index']}] {fact['told']}")
+
+
+def _emit_entries(facts: list[dict[str, Any]], output: str, title: str) -> None:
+    def table() -> None:
+        rows = [(f["index"], f["epoch"], f["time"][11:23], f["told"]) for f in facts]
+        print_table(title, ["index", "epoch", "time (UTC)", "what"], rows)
+
+    emit(facts, output, table)
+
+
+@audit.command()
+@output_option
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Whose signatures count; the inventory's unless given.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A checkpoint kept from earlier, which the journal must extend; may be repeated.",
+)
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.pass_obj
+def verify(
+    app: App,
+    policy: Path | None,
+    checkpoints: tuple[Path, ...],
+    directory: Path | None,
+    output: str,
+) -> None:
+    """Verify a copied journal DIRECTORY, or without one the replica of every site.
+
+    With DIRECTORY and --policy nothing else is needed: no inventory, no network. Exits 8 for
+    any change, gap, reorder, unknown key, missing policy, nothing to verify, or a journal
+    shorter than a checkpoint given.
+    """
+    known = [_read(path) for path in checkpoints]
+    if directory is not None:
+        reports = {str(directory): verify_copy(directory, _policy(app, policy), known)}
+    else:
+        reports = app.enter().verify_replicas(_policy(app, policy), known)
+    facts = [{"journal": name, **_report_fact(r)} for name, r in reports.items()]
+    emit(facts, output, lambda: _print_reports(facts))
+    if not reports:
+        raise IntegrityError("nothing to verify: no replica answered", remedy="sisamu doctor")
+    if not all(report.ok for report in reports.values()):
+        sys.exit(IntegrityError.exit_code)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(
+            f"the checkpoint cannot be read ({error.strerror})",
+            place=str(path),
+            remedy="name the file of a checkpoint kept from earlier",
+        ) from error
+
+
+def _policy(app: App, path: Path | None) -> Any:
+    from sisamu_ops.journal.keys import load_policy
+
+    chosen = path or app.platform.policy.verify_policy
+    try:
+        return load_policy(chosen)
+    except ConfigurationError as error:
+        if not chosen.exists():
+            raise IntegrityError(
+                "the policy is missing: nobody's signature counts",
+                place=str(chosen),
+                remedy="name it with --policy",
+            ) from error
+        raise
+
+
+def _report_fact(report: VerifyReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "size": report.size,
+        "checkpoint_time": report.checkpoint_time,
+        "entries": report.entries,
+        "findings": [
+            {"kind": f.kind.value, "place": f.place, "message": f.message} for f in report.findings
+        ],
+        "cannot_exclude": list(report.cannot_exclude),
+    }
+
+
+def _print_reports(facts: list[dict[str, Any]]) -> None:
+    for fact in facts:
+        _print_report(fact)
+
+
+def _print_report(fact: dict[str, Any]) -> None:
+    click.echo(f"{'VERIFIED' if fact['ok'] else 'NOT VERIFIED'}  {fact['journal']}")
+    size = "none" if fact["size"] is None else fact["size"]
+    click.echo(f"  newest checkpoint  size {size}, time {fact['checkpoint_time'] or 'none'}")
+    click.echo(f"  entries read       {fact['entries']}")
+    for finding in fact["findings"]:
+        click.echo(f"  {finding['kind']}: {finding['place']}: {finding['message']}")
+    click.echo("  cannot exclude:")
+    for words in fact["cannot_exclude"]:
+        click.echo(f"    - {words}")

@@ -1,0 +1,54 @@
+"""`sisamu status`: the platform at a glance, with or without a leader or ZooKeeper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sisamu_ops.app import App
+from sisamu_ops.cli.render import emit, output_option, print_table
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def status(app: App, output: str) -> None:
+    """Show leader, sites, journal and each SAMU's mode as read now."""
+    facts = app.enter().status()
+    emit(facts, output, lambda: _print(facts))
+
+
+def _print(facts: dict[str, Any]) -> None:
+    leader, journal = facts["leader"], facts["journal"]
+    if leader["site"]:
+        click.echo(f"leader   {leader['site']}, epoch {leader['epoch']}")
+    else:
+        click.echo("leader   NONE: every SAMU keeps its mode")
+    live = "" if journal["live"] else f"; STALE, newest entry {journal['newest_at'] or 'none'}"
+    click.echo(
+        f"journal  {journal['size']} entries from {journal['source']}, "
+        f"{journal['agreed_size']} agreed{live}"
+    )
+    rows = [
+        (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-")
+        for s in facts["sites"]
+    ]
+    print_table("", ["site", "role", "", "cosigned"], rows)
+    print_table(
+        "",
+        ["samu", "name", "mode", "intended", "read at (UTC)", "last operation"],
+        [_samu_row(s) for s in facts["samus"]],
+    )
+    for samu in facts["samus"]:
+        if samu["mode"] == "unknown":
+            answers = ", ".join(f"{host}: {said}" for host, said in samu["routers"].items())
+            click.echo(f"SAMU {samu['id']} is unknown: {answers}")
+            click.echo("  settle it: sisamu reconcile --reason TEXT")
+
+
+def _samu_row(samu: dict[str, Any]) -> tuple[str, ...]:
+    last = samu["operation"]
+    told = f"{last['verb']} {last['outcome']}" if last else "-"
+    read_at = samu["read_at"][11:19]
+    return (samu["id"], samu["name"], samu["mode"], samu["intended_mode"], read_at, told)

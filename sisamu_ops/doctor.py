@@ -1,0 +1,139 @@
+"""What `sisamu doctor` looks at: each check is made, judged, and never stops the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sisamu_ops.failover.reading import Reading
+from sisamu_ops.leadership.port import Coordination
+from sisamu_ops.model.errors import SisamuError
+from sisamu_ops.model.platform import Platform
+
+UNAUTHORISED, UNLED, UNREACHED = 3, 4, 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at: whether it holds, what was seen, what would mend it."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Makes every check with what it is given; changes nothing."""
+
+    platform: Platform
+    principal: Callable[[], str]
+    connect: Callable[[], Coordination]
+    sites_reached: Callable[[], Mapping[str, object]]
+    read_targets: Callable[[], Mapping[str, Reading]]
+
+    def examine(self) -> list[Check]:
+        """Return every check, good ones too."""
+        return [
+            self._guarded("identity", UNAUTHORISED, self._check_identity),
+            self._guarded("leader", UNLED, self._check_leader),
+            *self._check_sites(),
+            *self._check_targets(),
+        ]
+
+    def _guarded(self, name: str, exit_code: int, check: Callable[[], Check]) -> Check:
+        try:
+            return check()
+        except SisamuError as error:
+            return Check(
+                name=name,
+                ok=False,
+                detail=error.message,
+                remedy=error.remedy or "see README, Troubleshooting",
+                exit_code=exit_code,
+            )
+
+    def _check_identity(self) -> Check:
+        principal = self.principal()
+        policy = self.platform.policy
+        if not principal:
+            return Check(
+                name="identity",
+                ok=False,
+                detail="your key is not in allowed_signers",
+                remedy=f"have it added to {policy.allowed_signers}",
+                exit_code=UNAUTHORISED,
+            )
+        if principal not in policy.operators:
+            return Check(
+                name="identity",
+                ok=False,
+                detail=f"{principal} is not an operator",
+                remedy="have the principal added to sisamu_operators in the inventory",
+                exit_code=UNAUTHORISED,
+            )
+        return Check(name="identity", ok=True, detail=f"you sign as {principal}")
+
+    def _check_leader(self) -> Check:
+        coordination = self.connect()
+        try:
+            leader = coordination.leader()
+        finally:
+            coordination.close()
+        if leader is None:
+            return Check(
+                name="leader",
+                ok=False,
+                detail="nobody leads",
+                remedy="start the agents; by hand, with the card: sisamu samu card",
+                exit_code=UNLED,
+            )
+        return Check(name="leader", ok=True, detail=f"{leader.site}, epoch {leader.epoch}")
+
+    def _check_sites(self) -> list[Check]:
+        reached = self.sites_reached()
+        return [
+            Check(
+                name=f"site {site}",
+                ok=site in reached,
+                detail="replica readable" if site in reached else "replica not readable over SSH",
+                remedy="check sshd there, known_hosts and the link",
+                exit_code=UNREACHED,
+            )
+            for site in (reached if "local" in reached else self.platform.sites)
+        ]
+
+    def _check_targets(self) -> list[Check]:
+        try:
+            readings = self.read_targets()
+        except SisamuError as error:
+            return [
+                Check(
+                    name="targets",
+                    ok=False,
+                    detail=error.message,
+                    remedy=error.remedy,
+                    exit_code=UNREACHED,
+                )
+            ]
+        return [_check_target(host, reading) for host, reading in readings.items()]
+
+
+def _check_target(host: str, reading: Reading) -> Check:
+    name = f"target {host}"
+    if not reading.reachable:
+        remedy = "check sshd there, known_hosts and the link"
+        return Check(
+            name=name, ok=False, detail=reading.problem, remedy=remedy, exit_code=UNREACHED
+        )
+    if not reading.enrolled:
+        remedy = f"sisamu target enrol {host} --reason TEXT"
+        return Check(name=name, ok=False, detail="not enrolled", remedy=remedy, exit_code=UNREACHED)
+    if reading.values is None:
+        remedy = f"start Kamailio on {host}; its durable list is in force when it is back"
+        return Check(
+            name=name, ok=False, detail="Kamailio silent", remedy=remedy, exit_code=UNREACHED
+        )
+    return Check(name=name, ok=True, detail=f"last token {reading.last}")

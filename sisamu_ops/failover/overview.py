@@ -1,0 +1,88 @@
+"""The facts of `status`, of a SAMU and of an operation, as data (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sisamu_ops.failover.reading import ModeReading
+from sisamu_ops.failover.request import rfc3339
+from sisamu_ops.failover.state import Operation, State
+from sisamu_ops.model.platform import Platform, Samu
+
+
+def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
+    """Return what is known of one SAMU; `mode` as last read, `intended_mode` as journalled."""
+    last = [o for o in state.operations.values() if samu.samu_id in o.samus]
+    return {
+        "id": samu.samu_id,
+        "name": samu.name,
+        "mode": mode.mode.value,
+        "intended_mode": state.intended_mode(samu.samu_id),
+        "read_at": rfc3339(mode.read_at),
+        "routers": dict(mode.routers),
+        "operation": operation_line(last[-1]) if last else None,
+    }
+
+
+def operation_line(operation: Operation) -> dict[str, Any]:
+    """Return an operation in one line."""
+    outcome = operation.outcome.value if operation.outcome else "running"
+    return {
+        "id": operation.operation_id,
+        "verb": operation.verb.value,
+        "samus": list(operation.samus),
+        "to": operation.to,
+        "outcome": outcome,
+        "accepted_at": operation.accepted_at,
+        "ended_at": operation.ended_at or None,
+    }
+
+
+def operation_facts(operation: Operation) -> dict[str, Any]:
+    """Return all that the journal says of an operation."""
+    steps = [
+        {
+            "index": step.index,
+            "token": str(step.token),
+            "playbook": step.playbook,
+            "started_at": step.time,
+            "targets": {
+                host: {
+                    "change": dict(change),
+                    "outcome": step.outcomes[host].value if host in step.outcomes else "unknown",
+                    "detail": step.details.get(host, ""),
+                }
+                for host, change in step.targets.items()
+            },
+        }
+        for step in operation.steps
+    ]
+    return operation_line(operation) | {
+        "reason": operation.reason,
+        "principal": operation.principal,
+        "plan": operation.plan,
+        "findings": list(operation.findings),
+        "detail": operation.detail,
+        "entries": {"first": operation.index, "last": operation.ended_index},
+        "steps": steps,
+        "calls": [
+            {"via": c["via"], "host": c["host"], **dict(c["result"])} for c in operation.calls
+        ],
+    }
+
+
+def site_facts(
+    platform: Platform, *, leader: str, present: frozenset[str], cosigned: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return each site's role, whether it stands, and how far its replica is cosigned."""
+    return [
+        {
+            "id": site.site_id,
+            "role": site.role.value,
+            "leads": site.site_id == leader,
+            "contends": site.site_id in present,
+            "cosigned_size": cosigned.get(site.site_id, 0),
+        }
+        for site in platform.sites.values()
+    ]

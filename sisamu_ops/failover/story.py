@@ -1,0 +1,137 @@
+"""Entries in plain words: the chain of an operation as a stranger can read it (pure)."""
+
+# ruff: noqa: ARG001 - every teller has the same two arguments
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sisamu_ops.journal.entry import Entry
+
+Data = Mapping[str, Any]
+
+
+def tell(entry: Entry) -> str:
+    """Say in one sentence what an entry records."""
+    teller = _TELLERS.get(entry.kind)
+    return teller(entry, entry.data) if teller else f"{entry.kind} was recorded."
+
+
+def concerns(entry: Entry, operation: str) -> bool:
+    """Say whether an entry belongs to an operation or request."""
+    data: Data = entry.data
+    return operation in (data.get("operation"), data.get("request"), data.get("id"))
+
+
+def story(entries: Iterable[Entry], operation: str) -> list[Entry]:
+    """Return an operation's chain, with the changes of leadership that fell into it."""
+    chain: list[Entry] = []
+    pending: list[Entry] = []
+    for entry in entries:
+        if concerns(entry, operation):
+            chain += pending if chain else []
+            chain.append(entry)
+            pending = []
+        elif entry.kind.startswith("leadership."):
+            pending.append(entry)
+    return chain
+
+
+def _took(entry: Entry, data: Data) -> str:
+    return f"{data['site']} took leadership under epoch {entry.epoch}."
+
+
+def _left(entry: Entry, data: Data) -> str:
+    return f"{data['site']} gave up leadership of epoch {entry.epoch}."
+
+
+def _accepted(entry: Entry, data: Data) -> str:
+    who = data["request"]["principal"]
+    if data["verb"] == "enrol":
+        what = f"to enrol {', '.join(data['targets'])}"
+    elif data["verb"] == "reconcile":
+        what = "to settle every unknown outcome"
+    else:
+        what = f"a {data['verb']} of SAMU {', '.join(data['samus'])} to {data['to']}"
+    found = "".join(f" Finding: {finding}." for finding in data.get("findings", ()))
+    return f"{who} asked, and signed, {what}: “{data['reason']}”. Accepted.{found}"
+
+
+def _refused(entry: Entry, data: Data) -> str:
+    rules = f" (rule {', '.join(data['rules'])})" if data["rules"] else ""
+    return f"Request {data['id'] or data['name']} was refused{rules}: {data['reason']}."
+
+
+def _started(entry: Entry, data: Data) -> str:
+    hosts = ", ".join(data["targets"])
+    token = f"{entry.epoch}.{entry.index}"
+    return f"{entry.site} started {data['playbook']} with token {token} on {hosts}."
+
+
+def _outcome(entry: Entry, data: Data) -> str:
+    detail = f" ({data['detail']})" if data["detail"] else ""
+    return f"{data['target']}: {data['outcome']}{detail}."
+
+
+def _called(entry: Entry, data: Data) -> str:
+    result = data["result"]
+    if result["answered"]:
+        said = f"answered by {result['answered_by']} after {result['pdd_ms']} ms"
+    else:
+        said = f"not answered (status {result['status'] or 'none'})"
+    return f"Test call through {data['via']} {data['host']}: {said}."
+
+
+def _ended(entry: Entry, data: Data) -> str:
+    detail = f" {data['detail']}." if data["detail"] else ""
+    return f"The operation ended: {data['outcome']}.{detail}"
+
+
+def _finished(entry: Entry, data: Data) -> str:
+    return f"The request was carried out: {data['outcome']}."
+
+
+def _sealing(entry: Entry, data: Data) -> str:
+    hosts = ", ".join(data["targets"])
+    token = f"{entry.epoch}.{entry.index}"
+    return f"{entry.site} sealed {hosts} with token {token} before judging ({data['cause']})."
+
+
+def _sealed(entry: Entry, data: Data) -> str:
+    open_ones = "".join(
+        f" {h} could not be sealed: {why}." for h, why in data["not_sealed"].items()
+    )
+    return f"Sealed: {', '.join(data['sealed']) or 'none'}.{open_ones}"
+
+
+def _enrolling(entry: Entry, data: Data) -> str:
+    return f"{entry.site} began to enrol {data['target']}."
+
+
+def _enrolled(entry: Entry, data: Data) -> str:
+    detail = f" ({data['detail']})" if data["detail"] else ""
+    return f"{data['target']} enrolled: {data['outcome']}{detail}."
+
+
+def _reported(entry: Entry, data: Data) -> str:
+    refused = "; ".join(f"{host}: {why}" for host, why in data["refused"].items())
+    site = data["site"] or "an unknown site"
+    return f"{site} reported that its token {data['token'] or '?'} was refused — {refused}."
+
+
+_TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
+    "leadership.taken": _took,
+    "leadership.left": _left,
+    "request.accepted": _accepted,
+    "request.refused": _refused,
+    "request.finished": _finished,
+    "step.started": _started,
+    "step.outcome": _outcome,
+    "call.proved": _called,
+    "operation.ended": _ended,
+    "seal.started": _sealing,
+    "seal.outcome": _sealed,
+    "enrol.started": _enrolling,
+    "enrol.outcome": _enrolled,
+    "report.received": _reported,
+}

@@ -1,0 +1,151 @@
+"""Putting a signed request before the leader, and following it to its end.
+
+The same bytes sent again are answered by the first entry. Without a leader nothing is sent:
+a request that lay waiting could be carried out when nobody expects it any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sisamu_ops.failover.request import Envelope, digest_of, inbox_name
+from sisamu_ops.failover.state import Answer, State
+from sisamu_ops.journal.entry import Entry
+from sisamu_ops.journal.keys import Policy
+from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.journal.replicate import read_entry
+from sisamu_ops.leadership.port import Coordination
+from sisamu_ops.model.errors import LeadershipError, RefusedError, UnknownOutcomeError
+
+Tell = Callable[[Entry], None]
+
+#: After this without an answer to a request, the follower gives up and says how to go on.
+ANSWER_S = 30.0
+#: After this without any new entry, the follower gives up and says how to go on.
+SILENCE_S = 120.0
+
+
+class _Follower:
+    """The journal as it grows, folded entry by entry."""
+
+    def __init__(self, coordination: Coordination, policy: Policy) -> None:
+        self._coordination = coordination
+        self._policy = policy
+        self.state = State()
+        self.entries: list[Entry] = []
+
+    def pull(self) -> list[Entry]:
+        start, size = self.state.size, self._coordination.size()
+        new = []
+        for index, leaf in enumerate(self._coordination.read(start, size), start=start):
+            entry = read_entry(leaf, index=index, policy=self._policy)
+            self.state.apply(entry)
+            new.append(entry)
+        self.entries += new
+        return new
+
+    def until(self, finished: Callable[[], bool], tell: Tell, silence_s: float) -> bool:
+        """Tell new entries until finished; False when none came for `silence_s`."""
+        last = time.monotonic()
+        while not finished():
+            if not self._coordination.await_change(1.0) and time.monotonic() - last > silence_s:
+                return False
+            for entry in self.pull():
+                tell(entry)
+                last = time.monotonic()
+        return True
+
+
+def submit(
+    coordination: Coordination,
+    policy: Policy,
+    request_id: str,
+    envelope: Envelope,
+    *,
+    tell: Tell,
+    serve: Callable[[], None] | None,
+    session_timeout_s: float,
+) -> tuple[State, list[Entry]]:
+    """Submit and follow to the end; `serve`, where given, carries it out in this process.
+
+    RefusedError with the rule and the remedy; LeadershipError when nobody leads;
+    UnknownOutcomeError when it was sent and no answer came.
+    """
+    follower = _Follower(coordination, policy)
+    follower.pull()
+    answer = _answer(follower.state, request_id, envelope)
+    if answer is None:
+        if serve is None:
+            _require_leader(coordination, session_timeout_s)
+        payload = envelope.payload()
+        coordination.put(InboxItem(name=inbox_name(request_id, payload), payload=payload))
+        if serve is not None:
+            serve()
+        follower.until(
+            lambda: _answer(follower.state, request_id, envelope) is not None, tell, ANSWER_S
+        )
+        answer = _answer(follower.state, request_id, envelope)
+    if answer is None:
+        raise UnknownOutcomeError(
+            f"request {request_id} was sent and not answered yet",
+            remedy=f"sisamu operation follow {request_id}",
+        )
+    _require_accepted(answer)
+    return _to_the_end(follower, request_id, tell)
+
+
+def follow(
+    coordination: Coordination, policy: Policy, request_id: str, *, tell: Tell
+) -> tuple[State, list[Entry]]:
+    """Tell what is journalled of a request, and go on until it has ended."""
+    follower = _Follower(coordination, policy)
+    for entry in follower.pull():
+        tell(entry)
+    answer = follower.state.answers.get(request_id)
+    if answer is None:
+        raise RefusedError(
+            f"the journal has no request or operation {request_id}",
+            remedy="sisamu operation list",
+        )
+    _require_accepted(answer)
+    return _to_the_end(follower, request_id, tell)
+
+
+def _to_the_end(follower: _Follower, request_id: str, tell: Tell) -> tuple[State, list[Entry]]:
+    if not follower.until(lambda: request_id in follower.state.finished, tell, SILENCE_S):
+        raise UnknownOutcomeError(
+            f"{request_id} goes on, but no entry came for {SILENCE_S:.0f} s",
+            remedy=f"sisamu leader show; sisamu operation follow {request_id}",
+        )
+    return follower.state, follower.entries
+
+
+def _answer(state: State, request_id: str, envelope: Envelope) -> Answer | None:
+    """Find the entry that answers these bytes: by the id when it is theirs, else by digest."""
+    first = state.answers.get(request_id)
+    if first is not None and first.digest == digest_of(envelope.document.encode()):
+        return first
+    return state.answers.get(digest_of(envelope.payload()))
+
+
+def _require_accepted(answer: Answer) -> None:
+    if not answer.accepted:
+        rules = f" (rule {', '.join(answer.rules)})" if answer.rules else ""
+        raise RefusedError(
+            f"refused{rules}: {answer.reason}",
+            place=f"entry {answer.index}",
+            remedy=answer.remedy,
+        )
+
+
+def _require_leader(coordination: Coordination, session_timeout_s: float) -> None:
+    """Wait as long as a takeover lasts for somebody to lead."""
+    deadline = time.monotonic() + 2 * session_timeout_s + 2
+    while coordination.leader() is None:
+        if time.monotonic() > deadline:
+            raise LeadershipError(
+                "nobody leads: nothing was sent",
+                remedy="sisamu doctor; or by hand, with the card: sisamu samu card",
+            )
+        coordination.await_change(0.5)
