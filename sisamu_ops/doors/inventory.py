@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
@@ -110,6 +111,7 @@ class _Groups:
     """The inventory's hosts by group, with templated variables."""
 
     def __init__(self, inventory: Path, problems: _Problems) -> None:
+        init_plugin_loader()
         self._loader = DataLoader()
         self._inventory = InventoryManager(loader=self._loader, sources=[str(inventory)])
         self._variables = VariableManager(loader=self._loader, inventory=self._inventory)
@@ -123,7 +125,7 @@ class _Groups:
             yield self._vars(host)
 
     def _vars(self, host: Any) -> _Vars:
-        raw = self._variables.get_vars(host=host, include_delegate_to=False)
+        raw = self._variables.get_vars(host=host)
         templar = Templar(loader=self._loader, variables=raw)
         return _Vars(str(host.name), _Templated(raw, templar.template), self._problems)
 
