@@ -38,30 +38,33 @@ def lab_processes(place: LabPlace) -> frozenset[int]:
     """Return the processes of the lab; never this one or those it descends from."""
     parents = dict(_parents())
     namespaces = _namespace_inodes(place)
-    mentioned = re.compile(rf"(?<![\w./-]){re.escape(str(place.root))}(?![\w.-])")
-    own = {pid for pid in parents if _belongs(pid, namespaces, mentioned, place.root)}
+    own = {pid for pid in parents if _belongs(pid, namespaces, place.root)}
     spared = set(_ancestry(os.getpid(), parents))
     return frozenset(_descendants(own - spared, parents) - spared)
 
 
 def is_running(program: str) -> bool:
     """Whether any process of that name runs on this machine, of a lab or not."""
-    for entry in Path("/proc").glob("[0-9]*/comm"):
+    for pid, _ in _parents():
         with suppress(OSError):
-            if entry.read_text("utf-8", "replace").strip() == program:
+            if Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip() == program:
                 return True
     return False
 
 
-def _belongs(pid: int, namespaces: frozenset[int], mentioned: re.Pattern[str], root: Path) -> bool:
+def mentions(words: str, root: Path) -> bool:
+    """Whether a command line names the root directory or something below it."""
+    return re.search(rf"(?<![\w./-]){re.escape(str(root))}(?![\w.-])", words) is not None
+
+
+def _belongs(pid: int, namespaces: frozenset[int], root: Path) -> bool:
     process = Path(f"/proc/{pid}")
     with suppress(OSError):
         if (process / "ns" / "net").stat().st_ino in namespaces:
             return True
         if (process / "cwd").readlink().is_relative_to(root):
             return True
-        words = (process / "cmdline").read_bytes().decode("utf-8", "replace")
-        return mentioned.search(words) is not None
+        return mentions((process / "cmdline").read_bytes().decode("utf-8", "replace"), root)
     return False
 
 

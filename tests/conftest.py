@@ -1,0 +1,26 @@
+"""What the whole suite shares: one lab, brought up once, found healthy by every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sisamu_ops.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The session's lab, without agents: SISAMU_LAB_NAME, or `test`.
+
+    A test that breaks something mends it; what an earlier, interrupted run left is removed.
+    """
+    os.environ.setdefault("SISAMU_LAB_NAME", "test")
+    running = Lab()
+    running.down()
+    running.up(agents=False)
+    try:
+        yield running
+    finally:
+        running.down()

@@ -1,0 +1,197 @@
+"""The lab end to end: it comes up, it answers, it can be broken and mended, it goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sisamu_ops.lab import Lab
+from sisamu_ops.lab import lab as lab_module
+from sisamu_ops.telephony.ledger import tally
+from tests.support.lab import (
+    NIMES,
+    ROUTER_NAMES,
+    arm,
+    backup_ready,
+    calling,
+    calls,
+    invite,
+    kamcmd,
+    set_mode,
+    traces,
+)
+
+
+@pytest.fixture(autouse=True)
+def healthy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test leaves each server running, each link whole, each SAMU nominal."""
+    yield
+    if "lab" in request.fixturenames:
+        lab = request.getfixturevalue("lab")
+        status = lab.status()
+        assert not status.cuts
+        assert not [p for p in status.programs if not p.running and not p.name.startswith("agent")]
+        for router in ROUTER_NAMES:
+            assert "backup" not in kamcmd(lab, router, "htable.dump", "samu_mode")
+
+
+@pytest.fixture
+def spare(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A second lab beside the session's, to crash and remove; gone afterwards."""
+    monkeypatch.delenv("SISAMU_LAB_ROOT", raising=False)
+    other = Lab(f"{lab.place.name[:12]}B")
+    try:
+        yield other
+    finally:
+        other.down()
+
+
+def test_up_again_changes_nothing(lab: Lab) -> None:
+    """A second `up` leaves every process, key and durable list as they are."""
+    before = lab.status()
+    host_key = lab.place.host_dir("paris") / "ssh" / "host_ed25519"
+    modes = lab.place.host_dir("otn-paris") / "dbtext" / "samu_mode"
+    kept = host_key.read_bytes(), modes.read_bytes()
+    lab.up(agents=False)
+    assert lab.status() == before
+    assert (host_key.read_bytes(), modes.read_bytes()) == kept
+
+
+def test_down_leaves_nothing(spare: Lab) -> None:
+    """After `down` there is no process, namespace, mount or file; another `down` is fine."""
+    spare.up(agents=False)
+    assert traces(spare)
+    spare.down()
+    assert traces(spare) == []
+    spare.down()
+
+
+@pytest.mark.parametrize(
+    "stage",
+    ["build_network", "furnish_hosts", "establish_trust", "start_supervisor", "await_ready"],
+)
+def test_down_after_up_crashed_leaves_nothing(
+    stage: str, spare: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever `up` crashes, `down` of a new process removes what there was."""
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lab_module, stage, crash)
+        with pytest.raises(KeyboardInterrupt):
+            spare.up(agents=False)
+    assert traces(spare)
+    Lab(spare.place.name).down()
+    assert traces(spare) == []
+
+
+def test_up_completes_an_up_that_was_killed(spare: Lab) -> None:
+    """`up` killed with SIGKILL while servers start is completed by the next `up`."""
+    command = [str(Path(sys.executable).with_name("sisamu")), "lab", "up", "--no-agents"]
+    environment = {**os.environ, "SISAMU_LAB_NAME": spare.place.name}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "servers" in next(line for line in running.stderr if line.startswith("servers"))
+        running.send_signal(signal.SIGKILL)
+    spare.up(agents=False)
+    assert [one.name for one in spare.status().programs if one.running][-1] == "phones"
+    assert tally(calls(spare, duration_s=0.5)).lost == 0
+
+
+def test_an_unarmed_gateway_answers_503(lab: Lab) -> None:
+    """A gateway is unarmed when the lab comes up, and refuses new calls until armed."""
+    address = NIMES.gateway.address(lab.place.prefix)
+    assert invite(lab, address, NIMES.test_number) == "SIP/2.0 503 Gateway Not Armed"
+
+
+def test_nominal_calls_are_answered_by_each_routers_own_site(lab: Lab) -> None:
+    """Each router asks the national platform's instance of its own site first."""
+    records = calls(lab)
+    assert {(r.via, r.instance) for r in records} == {("otn-paris", "paris"), ("otn-lyon", "lyon")}
+    counted = tally(records)
+    assert (counted.attempted, counted.answered_nominal) == (20, 20)
+    assert counted.lost == counted.misrouted == counted.cut == 0
+
+
+def test_switching_under_load_loses_no_call(lab: Lab) -> None:
+    """Calls move to backup and back while they arrive; those in progress end normally."""
+    with backup_ready(lab), calling(lab, duration_s=2) as placed:
+        set_mode(lab, "backup")
+        counted = tally(placed.result())
+    assert counted.attempted == 40
+    assert counted.answered_nominal > 0
+    assert counted.answered_backup > 0
+    assert counted.lost == counted.misrouted == counted.cut == 0
+
+
+def test_a_restarted_router_comes_back_with_its_durable_list(lab: Lab) -> None:
+    """The first call through a router killed and started again takes the mode on its disk."""
+    modes = lab.place.host_dir("otn-paris") / "dbtext" / "samu_mode"
+    nominal = modes.read_text()
+    arm(lab)
+    try:
+        modes.write_text(nominal.replace(":300:0:0:nominal:", ":300:0:0:backup:"))
+        lab.stop(("otn-paris",), kill=True)
+        lab.start(("otn-paris",))
+        records = calls(lab, duration_s=0.2)
+    finally:
+        modes.write_text(nominal)
+        set_mode(lab, "nominal")
+        arm(lab, "unarmed")
+    assert {(r.via, r.path) for r in records} == {("otn-paris", "backup"), ("otn-lyon", "nominal")}
+
+
+def test_a_dead_instance_is_replaced_by_the_other(lab: Lab) -> None:
+    """With paris's instance killed, its router's calls are answered at lyon: none is lost."""
+    lab.stop(("npl-paris",), kill=True)
+    try:
+        records = calls(lab)
+    finally:
+        lab.start(("npl-paris",))
+    assert {r.instance for r in records} == {"lyon"}
+    assert tally(records).lost == 0
+
+
+def test_a_dead_platform_is_counted(lab: Lab) -> None:
+    """With both instances killed under load: new calls fail, those in progress are cut."""
+    with calling(lab, duration_s=2, hold_ms=1500) as placed:
+        try:
+            lab.stop(("npl-*",), kill=True)
+            counted = tally(placed.result())
+        finally:
+            lab.start(("npl-*",))
+    assert counted.failed > 0
+    assert counted.failed == counted.lost
+    assert counted.cut > 0
+    assert counted.attempted == counted.answered_nominal + counted.lost
+
+
+def test_a_dead_router_loses_its_calls_in_five_seconds(lab: Lab) -> None:
+    """Calls to a router that is not there are lost without an answer; the other's are well."""
+    lab.stop(("otn-lyon",), kill=True)
+    try:
+        records = calls(lab, duration_s=0.4)
+    finally:
+        lab.start(("otn-lyon",))
+    counted = tally(records)
+    assert (counted.attempted, counted.lost, counted.failed) == (8, 4, 0)
+    assert {r.via for r in records if r.answered_at_ms is None} == {"otn-lyon"}
+
+
+def test_a_cut_link_shows_in_the_calls(lab: Lab) -> None:
+    """A carrier cut from one site loses that router's calls, and healing brings them back."""
+    lab.partition("carrier", "lyon")
+    try:
+        counted = tally(calls(lab, duration_s=0.4))
+    finally:
+        lab.heal()
+    assert (counted.attempted, counted.lost) == (8, 4)
+    assert tally(calls(lab, duration_s=0.4)).lost == 0

@@ -1,0 +1,111 @@
+"""What the lab means by names, decided without touching the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sisamu_ops.lab import requirements
+from sisamu_ops.lab.calls import run_calls
+from sisamu_ops.lab.lab import Lab
+from sisamu_ops.lab.network import cuts_meant
+from sisamu_ops.lab.processes import mentions
+from sisamu_ops.lab.programs import match_programs
+from sisamu_ops.lab.topology import ALL_HOSTS, locate_lab
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
+
+NAMES = ("zookeeper-paris", "agent-paris", "npl-paris", "npl-lyon")
+
+
+def test_one_site_is_cut_from_the_other_sites_only() -> None:
+    """Carrier, gateways and operators stay linked to a site cut from the other sites."""
+    assert cuts_meant(("paris",)) == {("lyon", "paris"), ("lille", "paris")}
+
+
+def test_two_networks_are_one_link() -> None:
+    """A pair means the same in either order."""
+    assert cuts_meant(("ops", "lyon")) == cuts_meant(("lyon", "ops")) == {("lyon", "ops")}
+
+
+@pytest.mark.parametrize("names", [("carrier",), ("nowhere",), (), ("paris", "paris")])
+def test_what_names_no_link_is_refused_with_the_remedy(names: tuple[str, ...]) -> None:
+    """A network alone, an unknown one, nothing, or one twice: a configuration error."""
+    with pytest.raises(ConfigurationError) as caught:
+        cuts_meant(names)
+    assert caught.value.remedy
+
+
+def test_programs_are_meant_by_name_or_glob() -> None:
+    """Globs choose among the lab's programs and keep their order."""
+    assert match_programs(("npl-*", "agent-paris"), NAMES) == NAMES[1:]
+
+
+@pytest.mark.parametrize("patterns", [("npl-*", "typo"), ()])
+def test_a_pattern_that_means_nothing_stops_the_command(patterns: tuple[str, ...]) -> None:
+    """One idle pattern refuses the whole command and lists the names there are."""
+    with pytest.raises(ConfigurationError, match="no program") as caught:
+        match_programs(patterns, NAMES)
+    assert "zookeeper-paris" in caught.value.remedy
+
+
+def test_every_host_has_an_address_of_its_own() -> None:
+    """No two hosts of the plan share an address."""
+    addresses = [host.address("198.18") for host in ALL_HOSTS]
+    assert len(set(addresses)) == len(addresses)
+
+
+@pytest.mark.parametrize("name", ["two words", "../x", "-lab", "x" * 17])
+def test_a_name_no_namespace_can_have_is_refused(name: str) -> None:
+    """A lab's name becomes a file's and a namespace's name."""
+    with pytest.raises(ConfigurationError):
+        locate_lab(name)
+
+
+@pytest.mark.parametrize("root", ["/", "/var", "var/lib/lab"])
+def test_a_root_that_down_must_not_empty_is_refused(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`lab down` deletes its root, so the root cannot be a directory of the system."""
+    monkeypatch.setenv("SISAMU_LAB_ROOT", root)
+    with pytest.raises(ConfigurationError):
+        locate_lab("lab")
+
+
+def test_all_that_is_missing_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Missing programs, jars and rights are one error whose remedy is the set-up script."""
+    monkeypatch.setattr(requirements, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(requirements, "JARS", {tmp_path / "zookeeper.jar": "zookeeper"})
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(ConfigurationError) as caught:
+        requirements.check_requirements()
+    for word in ("kamailio", "sip-tester", "nftables", "openssh-server", "zookeeper", "not root"):
+        assert word in caught.value.message
+    assert "script/bootstrap" in caught.value.remedy
+    assert "sudo" in caught.value.remedy
+
+
+@pytest.mark.parametrize("samus", [{"300": ""}, {}])
+def test_calls_go_to_test_numbers_only(samus: dict[str, str]) -> None:
+    """A SAMU without a test number is not called, and the refusal names the variable to set."""
+    with pytest.raises(RefusedError) as caught:
+        run_calls(Lab("unit"), rate_per_s=1, duration_s=1, hold_ms=0, samus=samus)
+    assert "samu_test_number" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sshd\0-f\0/var/lib/sisamu-lab/hosts/paris/sshd_config", True),
+        ("supervisord\0-c\0/var/lib/sisamu-lab/supervisord.conf", True),
+        ("kamcmd\0-s\0unix:/var/lib/sisamu-lab/x.sock", True),
+        ("sshd\0-f\0/var/lib/sisamu-lab2/sshd_config", False),
+        ("ls\0/srv/var/lib/sisamu-lab/x", False),
+        ("tail\0/var/lib/sisamu-lab.log", False),
+    ],
+)
+def test_another_lab_s_processes_are_not_ours(words: str, said: bool) -> None:
+    """A command line belongs to a lab only when it names something under that lab's root."""
+    assert mentions(words, Path("/var/lib/sisamu-lab")) is said
