@@ -52,8 +52,9 @@ class ReplicaReader:
         self.refresh()
 
     def refresh(self) -> None:
-        """List the files again."""
-        found = (tile_named(name) for name in self._files.names())
+        """List the files again, twice: one listing may miss a tile just being replaced."""
+        names = {*self._files.names(), *self._files.names()}
+        found = (tile_named(name) for name in names)
         self._tiles = frozenset(tile for tile in found if tile is not None)
 
     @property

@@ -34,7 +34,11 @@ UNFINISHED = ".unfinished"
 """The file being written; what it holds has no meaning until it is renamed into place."""
 
 WRITER = ".writer"
-"""Locked by the one process that may write (a POSIX lock: it dies with its process)."""
+"""Locked by the one process that may write.
+
+A POSIX record lock: it ends with its process and, unlike flock, is not held on by a child that
+outlives it. So it does not keep two objects of one process apart.
+"""
 
 
 class Replica:

@@ -12,10 +12,10 @@ import pytest
 from sisamu_ops.journal.merkle import leaf_hash, root_of
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.journal.replica import UNFINISHED, WRITER, Replica
-from sisamu_ops.journal.tiles import edge_of, tiles_of
+from sisamu_ops.journal.tiles import edge_of, encode_bundle, tiles_of
 from sisamu_ops.model.errors import IntegrityError, RefusedError
 from tests.support.crashing_disk import CrashingDisk, MachineStoppedError
-from tests.support.signed_journal import FastDisk, files_of, signed_checkpoint
+from tests.support.signed_journal import FastDisk, FilesInMemory, files_of, signed_checkpoint
 
 LEAVES = [f"leaf {number}".encode() for number in range(66_000)]
 
@@ -197,6 +197,20 @@ def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
         assert reader.read(0, size) == LEAVES[:size]
         assert reader.root(size) == root(size)
         assert reader.size() == size
+
+
+class _Replacing(FilesInMemory):
+    """Lists the files once while a partial bundle is gone and the full one not yet seen."""
+
+    def names(self) -> list[str]:
+        names = super().names()
+        self.files |= {"tile/entries/000": encode_bundle(LEAVES[:256])}
+        return names
+
+
+def test_a_tile_being_replaced_is_not_missed() -> None:
+    """A listing that falls between two names of a bundle does not make the journal shorter."""
+    assert ReplicaReader(_Replacing({})).size() == 256
 
 
 @pytest.mark.parametrize("forgetful", [False, True], ids=["all-kept", "unsynced-lost"])
