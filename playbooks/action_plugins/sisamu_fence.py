@@ -8,6 +8,7 @@ standard input, half a second less for each target, and the target needs the fen
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -64,12 +65,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 def parse_token(text: str) -> dict[str, int]:
     """Read `EPOCH.INDEX`; raises AnsibleActionFail."""
-    epoch, dot, index = text.partition(".")
-    if not (dot and epoch.isdecimal() and index.isdecimal()):
+    found = re.fullmatch(r"([0-9]+)\.([0-9]+)", text)
+    if not found:
         raise AnsibleActionFail(
             f"token {text!r} is not EPOCH.INDEX; `sisamu samu card` prints one for use by hand"
         )
-    return {"epoch": int(epoch), "index": int(index)}
+    return {"epoch": int(found[1]), "index": int(found[2])}
 
 
 def build_request(args: Json) -> Json:

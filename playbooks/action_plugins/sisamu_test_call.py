@@ -55,7 +55,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "no test number: calls go only to the samu_test_number of the inventory; set it"
             )
         if self._task.check_mode:
-            return {"skipped": True, "msg": "no test call in check mode: not evaluated"}
+            said = f"not evaluated in check mode: the test call to {self._task.args['address']}"
+            self._display.warning(said)
+            return {"skipped": True, "msg": said}
         call = {**place_call(args), "via": args["via"], "samu": args["samu"], "changed": False}
         if call["verdict"] != "expected":
             call.update(failed=True, msg=explain(call, args))

@@ -205,7 +205,8 @@ def test_check_mode_tells_and_changes_nothing(targets: Lab) -> None:
         targets, "switchover", "--check", "--diff", samus="300", to="backup", token="5.1"
     )
     assert run.code == 0, run.output
-    assert run.of("call") == [] and "backup" in run.output
+    assert run.of("call") == [] and '"backup"' in run.output
+    assert run.output.count("not evaluated in check mode") == 3
     assert not any(tokens_taken(targets, host) for host in TARGETS)
     stale = run_playbook(targets, "switchover", "--check", samus="300", to="backup", token="0.1")
     assert stale.code != 0 and "older-token" in stale.output

@@ -1,0 +1,79 @@
+"""The playbooks before any target is touched: syntax, lint, and what they say of bad input."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.support.playbooks import PLAYBOOKS, ROOT, environment
+
+VERBS = ("switchover", "failover", "failback")
+GOOD = {"sisamu_samus": "300", "sisamu_to": "backup", "sisamu_token": "4294967296.1"}
+
+
+def play(verb: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run as an operator would by hand, from the project's directory, without our ansible.cfg."""
+    extra = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
+    command = ["ansible-playbook", "-i", "inventories/lab", *extra, *arguments]
+    return subprocess.run(
+        [*command, str(PLAYBOOKS / f"samu_{verb}.yml")],
+        cwd=ROOT,
+        env=environment(ANSIBLE_LOCALHOST_WARNING="false"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_playbook_is_sound(verb: str) -> None:
+    """Ansible takes each playbook's syntax, with the lab's inventory."""
+    run = play(verb, "--syntax-check", **GOOD)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_playbooks_pass_the_production_profile() -> None:
+    """ansible-lint's strictest profile finds nothing, without any network."""
+    run = subprocess.run(
+        ["ansible-lint", "--profile", "production", "--offline", "-q", "playbooks"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_everything_missing_is_said_at_once(verb: str) -> None:
+    """Without variables one message names each, and says where a token comes from."""
+    run = play(verb)
+    assert run.returncode == 2
+    for said in ("sisamu_samus is missing", "sisamu_to must be", "sisamu samu card"):
+        assert said in run.stdout + run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"sisamu_samus": "999"}, "no SAMU 999; it has 300"),
+        ({"sisamu_to": "degraded"}, "sisamu_to must be backup or nominal"),
+        ({"sisamu_token": "7"}, "EPOCH.INDEX"),
+        ({"sisamu_token": "7.x"}, "EPOCH.INDEX"),
+        ({"sisamu_routers": "otn-nowhere"}, "not otn-nowhere; there are otn-paris, otn-lyon"),
+    ],
+)
+def test_each_bad_value_has_its_message(wrong: dict[str, str], said: str) -> None:
+    """A value out of bounds is named, with those that would do, before any target is touched."""
+    run = play("switchover", **{**GOOD, **wrong})
+    assert run.returncode == 2 and said in " ".join((run.stdout + run.stderr).split())
+    assert "PLAY [Arm" not in run.stdout
+
+
+def test_a_failback_goes_to_nominal_only() -> None:
+    """Failback is the return to nominal; another wish is refused."""
+    run = play("failback", **GOOD)
+    assert run.returncode == 2 and "sisamu_to must be nominal" in run.stdout + run.stderr
