@@ -30,13 +30,14 @@ from sisamu_ops.lab.network import (
 from sisamu_ops.lab.processes import end_processes, is_running
 from sisamu_ops.lab.programs import Program, all_programs, match_programs
 from sisamu_ops.lab.readiness import await_ensemble, await_ready, await_stopped
-from sisamu_ops.lab.requirements import check_requirements, choose_prefix
+from sisamu_ops.lab.requirements import check_requirements, check_rights, choose_prefix
 from sisamu_ops.lab.supervisor import (
     ProgramStatus,
     read_programs,
     start_programs,
     start_supervisor,
     stop_programs,
+    supervisor_answers,
     write_supervisor_config,
 )
 from sisamu_ops.lab.topology import locate_lab
@@ -112,6 +113,7 @@ class Lab:
 
     def down(self, progress: Callable[[str], None] = lambda _: None) -> None:
         """Remove every process, namespace, rule and file of the lab; nothing there is fine."""
+        check_rights()
         with self._alone(create=False):
             progress("processes")
             end_processes(self.place)
@@ -122,6 +124,7 @@ class Lab:
 
     def status(self) -> LabStatus:
         """Say what runs, and which links are cut."""
+        check_rights()
         present = read_programs(self.place)
         names = [one.name for one in self.programs]
         programs = tuple(present[name] for name in names if name in present)
@@ -194,6 +197,9 @@ class Lab:
     def _start_servers(self) -> None:
         _make_sshd_directory(self.place.root)
         config = write_supervisor_config(self.place, self.programs)
+        if not supervisor_answers(self.place):
+            # What a dead supervisor has left is nobody's, and holds the ports.
+            end_processes(self.place)
         start_supervisor(self.place, config)
         self._start([one for one in self.programs if not one.is_agent])
         if not read_cuts(self.place):
@@ -209,6 +215,7 @@ class Lab:
         return names
 
     def _require_up(self) -> None:
+        check_rights()
         if not read_programs(self.place):
             raise FailedError(f"the lab {self.place.name} is not up", remedy="sisamu lab up")
 

@@ -27,6 +27,8 @@ ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
 LOGGING_JAR = Path("/usr/share/java/slf4j-simple.jar")
 JARS = {ZOOKEEPER_JAR: "zookeeper", LOGGING_JAR: "libslf4j-java"}
 
+_SUDO = "use sudo, for example: sudo .venv/bin/sisamu lab up"
+
 #: Servers live in sbin, which is not on every user's path.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -38,18 +40,19 @@ def find_tool(name: str) -> str:
 
 def check_requirements() -> None:
     """Raise one ConfigurationError that names everything missing, and the remedy."""
-    packages = missing_packages()
-    problems = [f"missing {what}" for what in packages]
-    if os.geteuid() != 0:
-        problems.append("not root: the lab makes network namespaces and binds SSH's port 22")
-    if not problems:
-        return
-    remedies = ["script/bootstrap"] if packages else []
-    if os.geteuid() != 0:
-        remedies.append("sudo, e.g. sudo .venv/bin/sisamu lab up")
-    raise ConfigurationError(
-        "the lab cannot run here: " + "; ".join(problems), remedy=" and ".join(remedies)
-    )
+    packages = [f"missing {what}" for what in missing_packages()]
+    problems = [*packages, *_missing_rights()]
+    if problems:
+        remedies = ["run script/bootstrap"] * bool(packages) + [_SUDO] * bool(_missing_rights())
+        raise ConfigurationError(
+            "the lab cannot run here: " + "; ".join(problems), remedy=", and ".join(remedies)
+        )
+
+
+def check_rights() -> None:
+    """Raise ConfigurationError unless this process may look into the lab and change it."""
+    if problems := _missing_rights():
+        raise ConfigurationError("; ".join(problems), remedy=_SUDO)
 
 
 def missing_packages() -> list[str]:
@@ -69,6 +72,12 @@ def choose_prefix() -> str:
     if os.environ.get("SISAMU_LAB_LOOPBACK") == "1" or not _namespaces_work():
         return LOOPBACK_PREFIX
     return NAMESPACE_PREFIX
+
+
+def _missing_rights() -> list[str]:
+    if os.geteuid() == 0:
+        return []
+    return ["not root: the lab makes network namespaces and binds SSH's port 22"]
 
 
 def _namespaces_work() -> bool:

@@ -13,11 +13,14 @@ import pytest
 
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab import lab as lab_module
+from sisamu_ops.lab.supervisor import supervisor_answers
+from sisamu_ops.model.errors import RefusedError
 from sisamu_ops.telephony.ledger import tally
 from tests.support.lab import (
     NIMES,
     ROUTER_NAMES,
     arm,
+    await_that,
     backup_ready,
     calling,
     calls,
@@ -104,6 +107,32 @@ def test_up_completes_an_up_that_was_killed(spare: Lab) -> None:
     spare.up(agents=False)
     assert [one.name for one in spare.status().programs if one.running][-1] == "phones"
     assert tally(calls(spare, duration_s=0.5)).lost == 0
+
+
+def test_up_replaces_a_dead_supervisor(spare: Lab) -> None:
+    """The servers a killed supervisor left behind are ended, and run again under a new one."""
+    spare.up(agents=False)
+    before = {one.pid for one in spare.status().programs}
+    os.kill(int((spare.place.root / "supervisord.pid").read_text()), signal.SIGKILL)
+    await_that(lambda: not supervisor_answers(spare.place))
+    spare.up(agents=False)
+    programs = [one for one in spare.status().programs if not one.name.startswith("agent")]
+    assert all(one.running and one.pid not in before for one in programs)
+
+
+def test_without_namespaces_the_lab_runs_on_loopback(
+    spare: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On loopback addresses calls are answered; links cannot be cut, and it says so."""
+    monkeypatch.setenv("SISAMU_LAB_LOOPBACK", "1")
+    spare.up(agents=False)
+    assert "cannot be cut" in spare.status().note
+    with pytest.raises(RefusedError):
+        spare.partition("paris")
+    records = calls(spare, duration_s=0.5)
+    assert tally(records).answered_nominal == 10
+    spare.down()
+    assert traces(spare) == []
 
 
 def test_an_unarmed_gateway_answers_503(lab: Lab) -> None:
