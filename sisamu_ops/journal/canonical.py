@@ -40,7 +40,6 @@ def parse_canonical(document: bytes) -> Json:
     try:
         value: Json = json.loads(
             document.decode("utf-8"),
-            object_pairs_hook=_object_without_duplicates,
             parse_float=_refuse_number,
             parse_constant=_refuse_number,
         )
@@ -65,13 +64,6 @@ def _refuse_foreign(value: object, depth: int) -> None:
             _refuse_foreign(item, depth + 1)
     elif not (value is None or isinstance(value, bool | int | str)):
         raise ValueError(f"{type(value).__name__} has no canonical form in the journal")
-
-
-def _object_without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("an object repeats a key")
-    return value
 
 
 def _refuse_number(text: str) -> NoReturn:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sisamu_ops.journal.checkpoint import (
+    Checkpoint,
     NoteSignature,
     TreeHead,
     agreed,
@@ -18,7 +19,6 @@ from sisamu_ops.journal.checkpoint import (
     weigh,
 )
 from sisamu_ops.journal.merkle import EMPTY_ROOT
-from sisamu_ops.journal.signing import LogKey
 from sisamu_ops.model.errors import IntegrityError
 from tests.support.signed_journal import KEYS, ORIGIN, POLICY, signed_checkpoint
 
@@ -84,10 +84,11 @@ def test_less_than_that_is_not_agreed() -> None:
     assert not agreed(signed_checkpoint([b"one"], ()), POLICY)
     assert not agreed(signed_checkpoint([b"one"], ("lyon", "lyon")), POLICY)
     assert not agreed(replace(SOUND, signatures=SOUND.signatures[1:]), POLICY)
-    other = replace(head, origin="other/journal")
-    foreign = sign_head(other, LogKey(name="other/journal", seed=bytes(32)))
-    for site in ("paris", "lyon"):
-        foreign = foreign.with_signature(cosign_head(other, KEYS[site].cosign, at=0))
+    other, key = replace(head, origin="other/journal"), KEYS["paris"].log
+    line = replace(SOUND.signatures[0], signature=key.sign(other.text))
+    cosigned = tuple(cosign_head(other, KEYS[site].cosign, at=0) for site in ("paris", "lyon"))
+    foreign = Checkpoint(head=other, signatures=(line, *cosigned))
+    assert weigh(foreign, POLICY).logs == {"paris"}
     assert not agreed(foreign, POLICY)
 
 

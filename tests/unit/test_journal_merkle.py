@@ -78,7 +78,7 @@ def test_inclusion_proofs_hold_for_their_leaf_only(size: int) -> None:
         assert check_inclusion(**fact)
         for lie in (
             {"leaf": HASHES[40]}, {"root": HASHES[40]}, {"proof": [*proof, root]}, {"index": size},
-            {"index": -1}, *({"proof": proof[:-1]} for _ in proof[:1]),
+            {"index": -1}, {"size": 2 * size}, *({"proof": proof[:-1]} for _ in proof[:1]),
             *({"index": other} for other in range(size) if other != index),
         ):  # fmt: skip
             assert not check_inclusion(**(fact | lie))
@@ -97,7 +97,8 @@ def test_consistency_proofs_hold_for_their_prefix_only(size: int) -> None:
         assert check_consistency(**fact)
         for lie in (
             {"old_root": HASHES[40]}, {"root": HASHES[40]}, {"proof": [*proof, root]},
-            {"old_size": 0}, {"old_size": size + 1}, *({"proof": proof[:-1]} for _ in proof[:1]),
+            {"old_size": 0}, {"old_size": size + 1}, {"size": 2 * size},
+            *({"proof": proof[:-1]} for _ in proof[:1]),
         ):  # fmt: skip
             assert not check_consistency(**(fact | lie))
 
