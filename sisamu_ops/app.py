@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sisamu_ops.model.errors import ConfigurationError, LeadershipError, SisamuError
+from sisamu_ops.model.errors import ConfigurationError, FailedError, LeadershipError, SisamuError
 
 if TYPE_CHECKING:
     from sisamu_ops.agent import Neighbours, SiteAgent
@@ -469,6 +469,23 @@ class App:
                 session_timeout_s=self.platform.policy.session_timeout_ms / 1000,
             )
         return JournalView(entries=entries, state=state, source="live", live=True)
+
+    def enrol_missing(self, reason: str, tell: Callable[[Entry], None]) -> None:
+        """Enrol every target that has no fence file yet; nothing is asked when all have one."""
+        from sisamu_ops.failover.request import Verb
+
+        readings = self.read_targets(self.platform.targets)
+        missing = [host for host, reading in readings.items() if not reading.enrolled]
+        if not missing:
+            return
+        request = self.new_request(
+            Verb.ENROL, reason=reason, lifetime=timedelta(minutes=5), targets=missing
+        )
+        view = self.submit(request.request_id, self.sign(request), tell)
+        if view.state.finished[request.request_id].value != "done":
+            raise FailedError(
+                "not every target could be enrolled", remedy="sisamu target list; sisamu lab up"
+            )
 
     def follow(self, request_id: str, tell: Callable[[Entry], None]) -> JournalView:
         """Follow an operation or request to its end from what is journalled already."""

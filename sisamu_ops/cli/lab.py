@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from sisamu_ops.app import App, open_lab
+from sisamu_ops.cli.follow import tell_entry
 from sisamu_ops.cli.render import emit, output_option, print_facts, say
 from sisamu_ops.model.errors import StoppedError
 
 if TYPE_CHECKING:
     from sisamu_ops.lab import LabStatus
-    from sisamu_ops.telephony.ledger import AllowedPaths
 
 
 @click.group()
@@ -32,10 +32,14 @@ def lab() -> None:
 @click.option(
     "--agents/--no-agents", default=True, show_default=True, help="Start the sites' agents."
 )
-def up_command(agents: bool) -> None:
+@click.pass_obj
+def up_command(app: App, agents: bool) -> None:
     """Bring the lab up; what is up already stays as it is."""
     opened = open_lab()
     opened.up(agents=agents, progress=say)
+    if agents:
+        say("targets")
+        app.enter().enrol_missing("lab up enrols its own targets", tell_entry)
     say(f"lab {opened.place.name} is up under {opened.place.root}")
     if note := opened.status().note:
         say(note)
@@ -130,18 +134,10 @@ def calls_command(
         )
     if ledger:
         ledger.writelines(json.dumps(record.to_json()) + "\n" for record in records)
-    figures = tally(records, _allowed_paths(app)).to_json()
+    figures = tally(records, app.enter().allowed_paths()).to_json()
     emit(figures, output, lambda: print_facts("", figures))
     if stop.is_set():
         raise StoppedError("stopped by the operator: the figures are those of the calls placed")
-
-
-def _allowed_paths(app: App) -> AllowedPaths:
-    """Return what judges whether a path was allowed to a SAMU's call at a time."""
-    from sisamu_ops.telephony.ledger import any_path
-
-    del app
-    return any_path
 
 
 @contextmanager

@@ -41,10 +41,20 @@ def _print(facts: dict[str, Any]) -> None:
         [_samu_row(s) for s in facts["samus"]],
     )
     for samu in facts["samus"]:
-        if samu["mode"] == "unknown":
-            answers = ", ".join(f"{host}: {said}" for host, said in samu["routers"].items())
-            click.echo(f"SAMU {samu['id']} is unknown: {answers}")
-            click.echo("  settle it: sisamu reconcile --reason TEXT")
+        _print_unknown(samu)
+
+
+def _print_unknown(samu: dict[str, Any]) -> None:
+    """Say what is not known of a SAMU, and how to settle it."""
+    last = samu["operation"]
+    told = []
+    if samu["mode"] == "unknown":
+        told += [f"{host} reads {said}" for host, said in samu["routers"].items()]
+    if last and last["unsettled"]:
+        told += [f"{host} is unknown since {last['id']}" for host in last["unsettled"]]
+    if told:
+        click.echo(f"SAMU {samu['id']}: {'; '.join(told)}")
+        click.echo("  settle it: sisamu reconcile --reason TEXT")
 
 
 def _samu_row(samu: dict[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ _AT_ONCE = 16
 
 @contextmanager
 def _session(address: str, user: str, key: Path, known_hosts: Path) -> Iterator[paramiko.SSHClient]:
+    # Its own account of a failed connection is a traceback; ours is the error raised.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:

@@ -34,6 +34,7 @@ def operation_line(operation: Operation) -> dict[str, Any]:
         "samus": list(operation.samus),
         "to": operation.to,
         "outcome": outcome,
+        "unsettled": operation.unsettled() if operation.outcome else [],
         "accepted_at": operation.accepted_at,
         "ended_at": operation.ended_at or None,
     }

@@ -1,0 +1,266 @@
+"""SAMU 300 moved, rescued, and finished by the next leader, under real calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from sisamu_ops.leadership.guard import descendants
+from tests.support.desk import (
+    ROOT,
+    SISAMU,
+    Desk,
+    await_leader,
+    await_mode,
+    family,
+    load,
+    modes,
+    paused,
+    resume,
+)
+from tests.support.lab import await_that, invite
+
+REASON = ("--reason", "a test of the lab")
+SWITCHOVER = ("switchover", "start", "--samu", "300", *REASON)
+FAILOVER = ("failover", "start", "--samu", "300", *REASON)
+FAILBACK = ("failback", "start", "--samu", "300", *REASON)
+SESSION_TIMEOUT_S = 4.0
+BACKUP = ["backup", "backup"]
+NOMINAL = ["nominal", "nominal"]
+
+
+@pytest.fixture(autouse=True)
+def healthy(desk: Desk) -> Iterator[None]:
+    """Every test finds the lab led and SAMU 300 nominal, and leaves every program running."""
+    desk.lab.start(("*",))
+    await_leader(desk)
+    desk.nominal()
+    yield
+    desk.lab.heal()
+
+
+def other(site: str) -> str:
+    return {"paris": "lyon", "lyon": "paris"}[site]
+
+
+def test_there_and_back_loses_no_call(desk: Desk) -> None:
+    """Switchover and failback at 20 calls a second: 0 lost, 0 misrouted, 0 cut."""
+    with load(desk, 20) as placed:
+        there = desk.read(*SWITCHOVER)
+        assert (there["outcome"], modes(desk.lab)) == ("done", BACKUP)
+        back = desk.read(*FAILBACK)
+        assert (back["outcome"], modes(desk.lab)) == ("done", NOMINAL)
+    assert placed.clean == (0, 0, 0)
+    assert placed.figures["answered_backup"] > 0
+    assert placed.figures["answered_nominal"] > 0
+
+
+def test_a_dead_platform_is_left_for_backup(desk: Desk) -> None:
+    """With every platform instance killed, failover ends done and calls are answered again."""
+    desk.lab.stop(("npl-*",), kill=True)
+    assert desk.read(*FAILOVER)["outcome"] == "done"
+    with load(desk, 3) as placed:
+        pass
+    assert placed.clean == (0, 0, 0)
+    assert placed.figures["answered_backup"] == placed.figures["attempted"]
+
+
+@pytest.fixture
+def half_way(desk: Desk) -> Iterator[subprocess.Popen[str]]:
+    """Yield a switchover whose first router has changed and whose second cannot be reached yet.
+
+    The routers change one after the other, paris first: the sshd of lyon's is stopped.
+    """
+    with paused(desk.pid("sshd-otn-lyon")):
+        process = desk.start(*SWITCHOVER, "-o", "json")
+        try:
+            await_mode(desk.lab, "otn-paris", "backup")
+            assert modes(desk.lab) == ["backup", "nominal"]
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_next_leader_finishes(desk: Desk, half_way: subprocess.Popen[str]) -> None:
+    """The leading agent killed between two routers: the next seals, reads, finishes; 0 lost."""
+    leader = desk.leader()
+    with load(desk, 14) as placed:
+        os.kill(desk.pid(f"agent-{leader}"), signal.SIGKILL)
+        resume(desk.pid("sshd-otn-lyon"))
+        half_way.wait(timeout=60)
+    operation = desk.last_operation()
+    assert (half_way.returncode, operation["outcome"]) == (0, "done")
+    assert modes(desk.lab) == BACKUP
+    assert desk.leader() == other(leader)
+    assert placed.clean == (0, 0, 0)
+    kinds = [e["kind"] for e in desk.read("audit", "story", operation["id"])]
+    assert kinds.index("seal.started") < kinds.index("operation.ended")
+
+
+def test_a_cut_off_leader_is_finished_elsewhere(
+    desk: Desk, half_way: subprocess.Popen[str]
+) -> None:
+    """The leader's site cut off: finished where reachable, unknown there, settled after heal."""
+    leader = desk.leader()
+    cut_off, reached = f"otn-{leader}", f"otn-{other(leader)}"
+    with load(desk, 25) as placed:
+        desk.lab.partition(leader)
+        resume(desk.pid("sshd-otn-lyon"))
+        half_way.wait(timeout=90)
+        operation = desk.last_operation()
+        assert (operation["outcome"], operation["unsettled"]) == ("unknown", [cut_off])
+        assert half_way.returncode == 6
+        assert operation["steps"][-1]["targets"][reached]["outcome"] == "done"
+        told = desk.run("status").stdout
+        assert f"{cut_off} is unknown" in told
+        desk.lab.heal()
+        desk.run("reconcile", *REASON)
+        assert desk.samu()["operation"]["outcome"] == "done"
+        assert desk.samu()["mode"] == "backup"
+    assert placed.clean == (0, 0, 0)
+
+
+def test_nothing_runs_past_the_lease(desk: Desk, half_way: subprocess.Popen[str]) -> None:
+    """The leading agent stopped past its lease: its guard has killed every descendant by then."""
+    agent = desk.pid(f"agent-{desk.leader()}")
+    assert len(descendants(agent)) > 1
+    with paused(agent):
+        stopped_at = monotonic()
+        await_that(lambda: not _alive(agent), SESSION_TIMEOUT_S)
+        assert monotonic() - stopped_at < SESSION_TIMEOUT_S
+        resume(desk.pid("sshd-otn-lyon"))
+        half_way.wait(timeout=60)
+    assert half_way.returncode == 0
+    assert modes(desk.lab) == BACKUP
+
+
+def _alive(agent: int) -> list[int]:
+    """Return the descendants that are more than the record of how they ended."""
+    found = []
+    for pid in descendants(agent):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.append(pid)
+    return found
+
+
+def test_a_woken_leader_is_refused_by_the_target(desk: Desk) -> None:
+    """Agent, disarmed guard and children stopped together, woken after another took over.
+
+    The target refuses what they then send, the refusal is reported through the inbox and
+    journalled by the new leader, and nothing they tried takes effect.
+    """
+    desk.lab.stop(("agent-*",))
+    place = desk.lab.place
+    home = place.root / "hosts/paris"
+    agent = subprocess.Popen(
+        ["ip", "netns", "exec", f"{place.name}-paris", str(SISAMU), "-i", "inventories/lab",
+         "agent", "run", "--site", "paris", "--home", str(home)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=os.environ | {"SISAMU_LAB_NAME": place.name, "SISAMU_GUARD_DISARMED": "1"},
+    )  # fmt: skip
+    try:
+        assert await_leader(desk) == "paris"
+        desk.lab.start(("agent-lyon", "agent-lille"))
+        sshd = desk.pid("sshd-otn-lyon")
+        with paused(sshd):
+            process = desk.start(*SWITCHOVER, "-o", "json")
+            await_mode(desk.lab, "otn-paris", "backup")
+            await_that(lambda: _waits_for_lyon(agent.pid), 20)
+            tree = family(agent.pid)
+            with paused(*tree):
+                resume(sshd)
+                assert await_leader(desk, other_than="paris") == "lyon"
+                process.wait(timeout=60)
+                assert process.returncode == 0
+                assert modes(desk.lab) == BACKUP
+        await_that(lambda: bool(_reports(desk)), 60)
+        report = _reports(desk)[-1]
+        assert (report["site"], report["data"]["site"]) == ("lyon", "paris")
+        assert "older-token" in report["data"]["refused"]["otn-lyon"]
+        assert modes(desk.lab) == BACKUP
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def _waits_for_lyon(agent: int) -> bool:
+    """Say whether an ssh to lyon's router is among the descendants."""
+    for pid in descendants(agent):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if words.startswith(b"ssh\0") and b"198.18.2.11" in words:
+            return True
+    return False
+
+
+def _reports(desk: Desk) -> list[dict[str, dict[str, dict[str, str]]]]:
+    entries = desk.read("audit", "show", "--kind", "report.received")
+    return [e for e in entries if e["data"]["refused"]]
+
+
+def test_calls_flow_without_us(desk: Desk) -> None:
+    """Every agent and all of ZooKeeper killed under load: the mode holds, 0 lost."""
+    desk.run(*SWITCHOVER)
+    with load(desk, 8) as placed:
+        desk.lab.stop(("agent-*", "zookeeper-*"), kill=True)
+        status = desk.read("status")
+        assert status["leader"]["site"] is None
+        assert status["journal"]["source"].startswith("replica of")
+        assert {s["id"]: s["mode"] for s in status["samus"]}["300"] == "backup"
+        assert desk.run("leader", "show", code=4).stderr.count("remedy")
+        desk.run(*FAILBACK, code=4)
+    assert placed.clean == (0, 0, 0)
+    assert placed.figures["answered_backup"] == placed.figures["attempted"]
+
+
+def test_a_restarted_router_knows_its_mode(desk: Desk) -> None:
+    """A router killed and started again routes its first call to backup."""
+    desk.run(*SWITCHOVER)
+    desk.lab.stop(("otn-paris",), kill=True)
+    desk.lab.start(("otn-paris",))
+    samu = desk.samu()
+    assert samu["mode"] == "backup"
+    assert " 200 " in invite(desk.lab, "198.18.1.11", "0465719300")
+
+
+def test_a_broken_gateway_stops_the_switchover(desk: Desk) -> None:
+    """Arming broken: exit 5 or 6, and no routing has moved."""
+    desk.lab.stop(("samu-300",), kill=True)
+    process = desk.start(*SWITCHOVER)
+    process.communicate(timeout=90)
+    assert process.returncode in (5, 6)
+    assert modes(desk.lab) == NOMINAL
+    operation = desk.last_operation()
+    routed = [t["outcome"] for h, t in operation["steps"][0]["targets"].items() if "otn" in h]
+    assert routed == ["failed", "failed"]
+
+
+def test_a_stranger_is_refused(desk: Desk) -> None:
+    """A key that allowed_signers does not name: exit 3, journalled, nothing changed."""
+    stranger = desk.lab.place.root / "operator/stranger"
+    size = desk.read("status")["journal"]["size"]
+    said = desk.run("--identity", str(stranger), *SWITCHOVER, code=3)
+    assert "remedy" in said.stderr
+    newest = desk.read("audit", "show", "--last", "1")[0]
+    assert (newest["kind"], newest["index"]) == ("request.refused", size)
+    assert modes(desk.lab) == NOMINAL
+
+
+def test_the_replicas_of_all_sites_verify(desk: Desk) -> None:
+    """The three replicas hold the same journal, agreed, and verify."""
+    reports = desk.read("audit", "verify")
+    assert {r["journal"] for r in reports} == {"paris", "lyon", "lille"}
+    assert all(r["ok"] for r in reports)

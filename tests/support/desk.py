@@ -1,0 +1,167 @@
+"""The operator's desk of a led lab: the `sisamu` command as a subprocess, agents as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sisamu_ops.lab import Lab
+from sisamu_ops.leadership.guard import descendants
+from tests.support.lab import ROUTER_NAMES, await_that, kamcmd, transactions
+
+ROOT = Path(__file__).resolve().parents[2]
+SISAMU = Path(sys.executable).parent / "sisamu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What the on-call engineer has: a terminal in a lab that is led."""
+
+    lab: Lab
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin a command."""
+        return subprocess.Popen(
+            [str(SISAMU), *arguments], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=os.environ | {"SISAMU_LAB_NAME": self.lab.place.name} | environment,
+        )  # fmt: skip
+
+    def run(
+        self, *arguments: str, code: int = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; fail the test on another exit code, or on a traceback."""
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=150)
+        assert "Traceback" not in out + err, err
+        assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def read(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command and return what it printed as JSON."""
+        return json.loads(self.run(*arguments, "-o", "json", code=code).stdout)
+
+    def samu(self, samu_id: str = "300") -> dict[str, Any]:
+        """Return what `status` says of a SAMU."""
+        found: list[dict[str, Any]] = self.read("status")["samus"]
+        return next(samu for samu in found if samu["id"] == samu_id)
+
+    def last_operation(self) -> dict[str, Any]:
+        """Return the newest operation in full."""
+        newest = self.read("operation", "list")[-1]["id"]
+        found: dict[str, Any] = self.read("operation", "show", newest)
+        return found
+
+    def leader(self) -> str:
+        """Return the leading site."""
+        return str(self.read("leader", "show")["site"])
+
+    def nominal(self) -> None:
+        """Bring SAMU 300 back to nominal, whatever a test did."""
+        self.run("reconcile", "--reason", "between tests")
+        if self.samu()["mode"] != "nominal" or self.samu()["intended_mode"] != "nominal":
+            self.run("failback", "start", "--samu", "300", "--reason", "between tests")
+
+    def pid(self, program: str) -> int:
+        """Return the process of a program."""
+        return next(p.pid for p in self.lab.status().programs if p.name == program)
+
+
+def running_mode(lab: Lab, router: str, samu_id: str = "300") -> str:
+    """Ask a running router for a SAMU's mode, without the product."""
+    dump = kamcmd(lab, router, "htable.dump", "samu_mode")
+    lines = [line.strip() for line in dump.splitlines()]
+    for name, value in zip(lines, lines[1:], strict=False):
+        if name == f"name: {samu_id}":
+            return value.removeprefix("value: ")
+    return "nominal"
+
+
+def await_mode(lab: Lab, router: str, mode: str, timeout_s: float = 30) -> None:
+    """Wait until a running router has a mode for SAMU 300."""
+    await_that(lambda: running_mode(lab, router) == mode, timeout_s)
+
+
+def await_leader(desk: Desk, other_than: str = "", timeout_s: float = 30) -> str:
+    """Wait until a site other than the given one leads."""
+    found: list[str] = []
+
+    def led() -> bool:
+        process = desk.start("leader", "show", "-o", "json")
+        out, _ = process.communicate()
+        if process.returncode == 0 and json.loads(out)["site"] != other_than:
+            found.append(json.loads(out)["site"])
+        return bool(found)
+
+    await_that(led, timeout_s)
+    return found[0]
+
+
+@contextmanager
+def paused(*pids: int) -> Iterator[None]:
+    """Stop processes with SIGSTOP; let them go on afterwards, those that still live."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            resume(pid)
+
+
+def resume(pid: int) -> None:
+    """Let a stopped process go on, if it still lives."""
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    return [pid, *sorted(descendants(pid))]
+
+
+def modes(lab: Lab) -> list[str]:
+    """Return what each running router has for SAMU 300."""
+    return [running_mode(lab, router) for router in ROUTER_NAMES]
+
+
+@dataclass(kw_only=True)
+class Load:
+    """Calls placed meanwhile by `sisamu lab calls`; `figures` once they have ended."""
+
+    figures: dict[str, int]
+
+    @property
+    def clean(self) -> tuple[int, int, int]:
+        """Return lost, misrouted and cut."""
+        return (self.figures["lost"], self.figures["misrouted"], self.figures["cut"])
+
+
+@contextmanager
+def load(desk: Desk, duration_s: int, rate: int = 20) -> Iterator[Load]:
+    """Place calls to SAMU 300 meanwhile; the body begins when both routers have had some."""
+    before = {router: transactions(desk.lab, router) for router in ROUTER_NAMES}
+    process = desk.start(
+        "lab", "calls", "--rate", str(rate), "--duration", str(duration_s), "--hold", "1",
+        "-o", "json",
+    )  # fmt: skip
+    placed = Load(figures={})
+    try:
+        await_that(lambda: all(transactions(desk.lab, r) > before[r] + 5 for r in ROUTER_NAMES), 20)
+        yield placed
+        out, err = process.communicate(timeout=duration_s + 60)
+        assert process.returncode == 0, err
+        placed.figures.update(json.loads(out))
+    finally:
+        process.kill()
+        process.wait()
