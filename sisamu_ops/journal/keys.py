@@ -24,6 +24,7 @@ from sisamu_ops.journal.signing import (
     VerifierKey,
     is_key_name,
 )
+from sisamu_ops.journal.strict import count_of, members_of, object_of, text_of, without_duplicates
 from sisamu_ops.model.errors import ConfigurationError
 
 _Key = TypeVar("_Key", bound=SigningKey)
@@ -169,7 +170,8 @@ def write_policy(
 def load_policy(path: Path) -> Policy:
     """Read a policy file; raises ConfigurationError when it is missing or malformed."""
     try:
-        return _policy_of(json.loads(path.read_text("utf-8"), object_pairs_hook=_no_duplicates))
+        text = path.read_text("utf-8")
+        return _policy_of(json.loads(text, object_pairs_hook=without_duplicates))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"cannot be used as a journal policy: {error}",
@@ -201,20 +203,20 @@ def _read_key(path: Path, kind: type[_Key]) -> _Key:
 
 
 def _policy_of(document: object) -> Policy:
-    members = _members(document, {"origin", "threshold", "sites", "allowed_signers"}, "the policy")
-    sites = _object(members["sites"], "sites")
+    members = members_of(document, {"origin", "threshold", "sites", "allowed_signers"}, "a policy")
+    sites = object_of(members["sites"], "sites")
     return Policy(
-        origin=_text(members["origin"], "origin"),
+        origin=text_of(members["origin"], "origin"),
         sites={name: _site_of(name, site) for name, site in sites.items()},
-        threshold=_count(members["threshold"]),
-        allowed_signers=_text(members["allowed_signers"], "allowed_signers"),
+        threshold=count_of(members["threshold"], "threshold"),
+        allowed_signers=text_of(members["allowed_signers"], "allowed_signers"),
     )
 
 
 def _site_of(name: str, document: object) -> SitePublicKeys:
-    members = _members(document, {"entry", "log", "cosign"}, f"site {name}")
+    members = members_of(document, {"entry", "log", "cosign"}, f"site {name}")
     keys = {
-        kind: VerifierKey.parse(_text(vkey, f"{name}.{kind}")) for kind, vkey in members.items()
+        kind: VerifierKey.parse(text_of(vkey, f"{name}.{kind}")) for kind, vkey in members.items()
     }
     return SitePublicKeys(site=name, entry=keys["entry"], log=keys["log"], cosign=keys["cosign"])
 
@@ -242,35 +244,3 @@ def _site_problems(site: SitePublicKeys, origin: str) -> list[str]:
         for key, name, kind in zip(keys, names, types, strict=True)
         if (key.name, key.signature_type) != (name, kind)
     ]
-
-
-def _members(document: object, names: set[str], place: str) -> dict[str, object]:
-    members = _object(document, place)
-    if set(members) != names:
-        raise ValueError(f"{place} must have exactly {', '.join(sorted(names))}")
-    return members
-
-
-def _object(value: object, place: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{place} must be an object")  # noqa: TRY004 (bad input, not a bug)
-    return value
-
-
-def _text(value: object, place: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{place} must be text")  # noqa: TRY004 (bad input, not a bug)
-    return value
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("threshold must be an integer")  # noqa: TRY004 (bad input, not a bug)
-    return value
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("an object repeats a key")
-    return members

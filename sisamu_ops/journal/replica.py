@@ -141,7 +141,6 @@ class Replica:
         self._tails: list[list[bytes]] = []
         self._put_missing(tiles_of(self._size))
         self._tails = [self._checked_tail(level) for level in range(levels_of(self._size))]
-        self._put_missing(edge_of(self._checkpoint_size()))
         self._prune()
         self._loaded = True
 
