@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 Json = dict[str, Any]
@@ -51,17 +50,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=SPEC)
         if not NUMBER.fullmatch(args["number"]):
-            raise AnsibleActionFail(
-                "no test number: calls go only to the samu_test_number of the inventory; set it"
-            )
+            return not_called("no test number: set the samu_test_number of the SAMU")
         if self._task.check_mode:
             said = f"not evaluated in check mode: the test call to {self._task.args['address']}"
             self._display.warning(said)
-            return {"skipped": True, "msg": said}
+            return {"changed": False, "msg": said}
         call = {**place_call(args), "via": args["via"], "samu": args["samu"], "changed": False}
-        if call["verdict"] != "expected":
+        if call.get("verdict", "expected") != "expected":
             call.update(failed=True, msg=explain(call, args))
         return call
+
+
+def not_called(why: str) -> Json:
+    """Build the result of a call that was never placed: it has no verdict.
+
+    A result rather than an exception, so that `failed_when` can let a rescue go on.
+    """
+    return {"failed": True, "msg": why}
 
 
 def local_address(address: str, port: int) -> str:
@@ -124,18 +129,18 @@ def name_verdict(call: Json, expected: str) -> str:
 
 
 def place_call(args: Json) -> Json:
-    """Place the call and judge it; raises AnsibleActionFail when no INVITE could be sent."""
+    """Place the call and judge it, or say why no INVITE could be sent."""
     with tempfile.TemporaryDirectory(prefix="sisamu-call-") as directory:
         trace = pathlib.Path(directory) / "trace"
         try:
             run = run_sipp(build_command(args, trace), directory, args["timeout_ms"])
-        except FileNotFoundError as error:
-            raise AnsibleActionFail("sipp is missing: apt-get install sip-tester") from error
+        except FileNotFoundError:
+            return not_called("sipp is missing: apt-get install sip-tester")
         except (OSError, subprocess.TimeoutExpired) as error:  # no route is no answer
             return {**judge_call("", ""), "detail": str(error)}
         if not trace.exists() or not trace.stat().st_size:
             said = run.stderr.strip()[-400:]
-            raise AnsibleActionFail(f"sipp sent nothing (exit {run.returncode}): {said}")
+            return not_called(f"sipp sent nothing (exit {run.returncode}): {said}")
         return judge_call(trace.read_text(errors="replace"), args["expected"])
 
 

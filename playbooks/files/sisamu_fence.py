@@ -218,7 +218,7 @@ def carry_out(config: Config, change: Json, lock: int) -> Json:
         "changed": before != after,
         "before": before["values"],
         **after,
-        "detail": "; ".join(problems + unread(after)),
+        "detail": "; ".join(problems + shortfalls(change, after)),
     }
 
 
@@ -236,10 +236,14 @@ def shows(values: Json, change: Json) -> bool:
     return all(values.get(key) == value for key, value in change.items())
 
 
-def unread(after: Json) -> list[str]:
-    """Name the readings that could not be had."""
-    named = (("values", "Kamailio does not answer"), ("durable", "durable list not readable"))
-    return [text for place, text in named if after[place] is None]
+def shortfalls(change: Json, after: Json) -> list[str]:
+    """Say of each place what stands between it and `done`."""
+    places = (("values", "the running Kamailio"), ("durable", "the durable list"))
+    unread = [f"{name} cannot be read" for place, name in places if after[place] is None]
+    read = [(after[place], name) for place, name in places if after[place] is not None]
+    return unread + [
+        f"{name} does not show it" for values, name in read if not shows(values, change)
+    ]
 
 
 def readings(config: Config, lock: int | None) -> Json:

@@ -12,6 +12,7 @@ import pytest
 from sisamu_ops.lab import Lab
 from tests.support.playbooks import (
     TARGETS,
+    Run,
     ask_fence,
     fence_directory,
     forget_fence,
@@ -67,6 +68,7 @@ def test_a_switchover_and_its_failback(targets: Lab) -> None:
     """Arm, prove, move each router and prove it, in that order; and back, disarming last."""
     there = run_playbook(targets, "switchover", samus="300", to="backup", token="5.1")
     assert there.code == 0, there.output
+    check_events(there)
     order = [("samu-300", "done"), ("otn-paris", "done"), ("otn-lyon", "done")]
     assert there.fences() == order
     assert there.calls() == [
@@ -90,9 +92,8 @@ def test_a_switchover_and_its_failback(targets: Lab) -> None:
     assert [held(targets, router, "680") for router in ROUTERS] == [ON_NOMINAL] * 2
 
 
-def test_the_events_are_as_agreed(targets: Lab) -> None:
+def check_events(run: Run) -> None:
     """Each kind of event has its fields, the last one is `end`, and no number called appears."""
-    run = run_playbook(targets, "switchover", samus="300", to="backup", token="5.1")
     starts = [(e["host"], e["module"]) for e in run.of("start")]
     assert ("samu-300", "sisamu_fence") in starts and ("otn-paris", "sisamu_test_call") in starts
     assert {frozenset(event) for event in run.of("start")} == {
@@ -142,9 +143,8 @@ def test_a_stale_token_moves_nothing(targets: Lab) -> None:
     """A run whose token was overtaken is refused by the targets themselves."""
     for host in TARGETS:
         ask_fence(targets, host, "seal", "6.0")
-    for verb in ("switchover", "failover"):
-        run = run_playbook(targets, verb, samus="300", to="backup", token="5.9")
-        assert run.code != 0 and {told for _, told in run.fences()} == {"older-token"}
+    run = run_playbook(targets, "failover", samus="300", to="backup", token="5.9")
+    assert run.code != 0 and {told for _, told in run.fences()} == {"older-token"}
     assert [held(targets, router) for router in ROUTERS] == [ON_NOMINAL] * 2
 
 
@@ -184,17 +184,35 @@ def test_a_failover_moves_to_a_silent_gateway_unproved(targets: Lab) -> None:
     assert run.code != 0  # the call through each router proved nothing, and that is said
 
 
+def test_a_missing_test_number_blocks_only_what_is_planned(targets: Lab) -> None:
+    """Test calls go to the test number or nowhere: a switchover is refused, a rescue goes on."""
+    planned = run_playbook(
+        targets, "switchover", "-e", "samu_test_number=", samus="300", to="backup", token="5.1"
+    )
+    assert planned.code != 0 and planned.fences() == []
+    assert "SAMU 300 has no samu_test_number" in planned.output
+    rescue = run_playbook(
+        targets, "failover", "-e", "samu_test_number=", samus="300", to="backup", token="5.2"
+    )
+    assert rescue.code == 0 and rescue.calls() == []
+    assert [held(targets, router) for router in ROUTERS] == [ON_BACKUP] * 2
+
+
 def test_a_failback_proves_the_platform_first(targets: Lab) -> None:
     """With no instance answering nothing moves; one of two is enough."""
     for router in ROUTERS:
         ask_fence(targets, router, "apply", "1.1", {"300": "backup"})
     with stopped(targets, "npl-paris"):
         with stopped(targets, "npl-lyon"):
-            blocked = run_playbook(targets, "failback", samus="300", to="nominal", token="5.1")
+            blocked = run_playbook(
+                targets, "failback", samus="300", to="nominal", token="5.1", call_timeout_ms=1000
+            )
         assert blocked.code != 0 and blocked.fences() == []
         assert "the national platform is not proved" in blocked.output
         assert [held(targets, router) for router in ROUTERS] == [ON_BACKUP] * 2
-        run = run_playbook(targets, "failback", samus="300", to="nominal", token="5.2")
+        run = run_playbook(
+            targets, "failback", samus="300", to="nominal", token="5.2", call_timeout_ms=2000
+        )
     assert run.code == 0, run.output
     assert [held(targets, router) for router in ROUTERS] == [ON_NOMINAL] * 2
 
@@ -207,6 +225,8 @@ def test_check_mode_tells_and_changes_nothing(targets: Lab) -> None:
     assert run.code == 0, run.output
     assert run.of("call") == [] and '"backup"' in run.output
     assert run.output.count("not evaluated in check mode") == 3
+    back = run_playbook(targets, "failback", "--check", samus="300", to="nominal", token="5.1")
+    assert back.code == 0, back.output
     assert not any(tokens_taken(targets, host) for host in TARGETS)
     stale = run_playbook(targets, "switchover", "--check", samus="300", to="backup", token="0.1")
     assert stale.code != 0 and "older-token" in stale.output
