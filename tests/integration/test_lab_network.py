@@ -14,7 +14,7 @@ import pytest
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab.readiness import await_ensemble
 from sisamu_ops.lab.topology import INVENTORY_HOSTS, SAMUS, SSH_HOSTS
-from tests.support.lab import reaches
+from tests.support.lab import delivers, reaches
 
 PARIS, OTN_PARIS, LYON, LILLE = (f"198.18.{end}" for end in ("1.10", "1.11", "2.10", "3.10"))
 
@@ -39,6 +39,16 @@ def test_a_site_cut_off_keeps_carrier_gateways_and_operators(linked: Lab) -> Non
     assert reaches(linked, "ops", PARIS)
     assert reaches(linked, "paris", "198.18.5.11")
     assert reaches(linked, "paris", PARIS)
+
+
+def test_a_cut_lets_nothing_through_in_either_direction(linked: Lab) -> None:
+    """Not even one packet, which needs no answer, crosses a cut link."""
+    there, back = ("paris", "lyon", LYON), ("lyon", "paris", PARIS)
+    assert delivers(linked, *there)
+    assert delivers(linked, *back)
+    linked.partition("paris", "lyon")
+    assert not delivers(linked, *there)
+    assert not delivers(linked, *back)
 
 
 def test_healing_joins_what_was_cut_and_nothing_else(linked: Lab) -> None:

@@ -138,6 +138,25 @@ def reaches(lab: Lab, network: str, address: str, port: int = 22) -> bool:
     return from_network(lab, network, connect)
 
 
+def delivers(lab: Lab, source: str, target: str, address: str) -> bool:
+    """Whether one datagram gets from a network to an address of another: one way only."""
+
+    def open_socket() -> socket.socket:
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    # A socket belongs to the network it was made on, whoever uses it afterwards.
+    sending = from_network(lab, source, open_socket)
+    receiving = from_network(lab, target, open_socket)
+    with sending, receiving:
+        receiving.bind((address, 0))
+        receiving.settimeout(0.3)
+        sending.sendto(b"here", receiving.getsockname())
+        try:
+            return receiving.recv(16) == b"here"
+        except TimeoutError:
+            return False
+
+
 def traces(lab: Lab) -> list[str]:
     """Name everything a lab has left on this machine."""
     place = lab.place
