@@ -14,6 +14,7 @@ from sisamu_ops.model.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
     from sisamu_ops.journal.entry import Entry
+    from sisamu_ops.journal.keys import Policy
     from sisamu_ops.journal.verify import VerifyReport
 
 
@@ -35,7 +36,7 @@ def _fact(entry: Entry) -> dict[str, Any]:
 @click.pass_obj
 def show(app: App, kind: str, last: int | None, output: str) -> None:
     """List the journal's entries."""
-    view = app.enter().journal()
+    view = app.enter().record.journal()
     facts = [_fact(e) for e in view.entries if e.kind.startswith(kind)]
     _emit_entries(facts[-last:] if last else facts, output, f"journal, from {view.source}")
 
@@ -48,7 +49,7 @@ def story(app: App, operation: str, output: str) -> None:
     """Tell the chain of an operation or request in plain words."""
     from sisamu_ops.failover.story import story as chain
 
-    facts = [_fact(e) for e in chain(app.enter().journal().entries, operation)]
+    facts = [_fact(e) for e in chain(app.enter().record.journal().entries, operation)]
     if not facts:
         raise ConfigurationError(
             f"the journal has no operation or request {operation}",
@@ -103,13 +104,17 @@ def verify(
     if directory is not None:
         reports = {str(directory): verify_copy(directory, _policy(app, policy), known)}
     else:
-        reports = app.enter().verify_replicas(_policy(app, policy), known)
+        reports = _verify_all(app, _policy(app, policy), known)
     facts = [{"journal": name, **_report_fact(r)} for name, r in reports.items()]
     emit(facts, output, lambda: _print_reports(facts))
     if not reports:
         raise IntegrityError("nothing to verify: no replica answered", remedy="sisamu doctor")
     if not all(report.ok for report in reports.values()):
         sys.exit(IntegrityError.exit_code)
+
+
+def _verify_all(app: App, policy: Policy, known: list[bytes]) -> dict[str, VerifyReport]:
+    return app.enter().record.verify_replicas(lambda copy: verify_copy(copy, policy, known))
 
 
 def _read(path: Path) -> bytes:
@@ -123,7 +128,7 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _policy(app: App, path: Path | None) -> Any:
+def _policy(app: App, path: Path | None) -> Policy:
     from sisamu_ops.journal.keys import load_policy
 
     chosen = path or app.platform.policy.verify_policy

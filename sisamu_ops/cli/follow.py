@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sisamu_ops.app import App, JournalView
+from sisamu_ops.app import App
 from sisamu_ops.cli.render import emit, say
 from sisamu_ops.model.errors import StoppedError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.request import Request
     from sisamu_ops.journal.entry import Entry
+    from sisamu_ops.record import JournalView
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,7 +68,7 @@ def carry_out(app: App, request: Request, output: str) -> None:
     envelope = app.sign(request)
     say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
     with detachable(request.request_id):
-        view = app.submit(request.request_id, envelope, tell_entry)
+        view = app.desk.submit(request.request_id, envelope, tell_entry)
     conclude(view, request.request_id, output)
 
 

@@ -39,7 +39,7 @@ def up_command(app: App, agents: bool) -> None:
     opened.up(agents=agents, progress=say)
     if agents:
         say("targets")
-        app.enter().enrol_missing("lab up enrols its own targets", tell_entry)
+        app.enter().desk.enrol_missing("lab up enrols its own targets", tell_entry)
     say(f"lab {opened.place.name} is up under {opened.place.root}")
     if note := opened.status().note:
         say(note)
@@ -134,7 +134,7 @@ def calls_command(
         )
     if ledger:
         ledger.writelines(json.dumps(record.to_json()) + "\n" for record in records)
-    figures = tally(records, app.enter().allowed_paths()).to_json()
+    figures = tally(records, app.enter().desk.allowed_paths()).to_json()
     emit(figures, output, lambda: print_facts("", figures))
     if stop.is_set():
         raise StoppedError("stopped by the operator: the figures are those of the calls placed")

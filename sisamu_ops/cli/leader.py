@@ -20,9 +20,9 @@ def leader() -> None:
 def show(app: App, output: str) -> None:
     """Show the leader, its epoch and since when; exit 4 when nobody leads."""
     app.enter()
-    with app.coordination() as coordination:
-        now = coordination.leader()
-    history = app.journal().state.leaderships
+    glance = app.record.glance()
+    now = glance.leader
+    history = glance.view.state.leaderships
     since = next((t for s, e, t in reversed(history) if now and e == now.epoch), None)
     facts = {
         "site": now.site if now else None,

@@ -52,7 +52,7 @@ def _print_plan(plan: Plan) -> None:
 def _plan(app: App, verb_name: str, samus: tuple[str, ...], to: str, output: str) -> None:
     from sisamu_ops.failover.request import Verb
 
-    plan = app.enter().plan(Verb(verb_name), samus, to)
+    plan = app.enter().desk.plan(Verb(verb_name), samus, to)
     emit(plan_facts(plan), output, lambda: _print_plan(plan))
     if plan.blocked_by:
         rules = ", ".join(dict.fromkeys(f.rule for f in plan.blocked_by))
@@ -89,16 +89,14 @@ def _verb(name: str, summary: str) -> click.Group:
         expires_min: int,
         output: str,
     ) -> None:
-        from sisamu_ops.failover.plan import check_direction
         from sisamu_ops.failover.request import Verb
 
-        verb = Verb(name)
-        request = app.new_request(
-            verb,
+        request = app.desk.new_request(
+            Verb(name),
             reason=reason,
             lifetime=lifetime(expires_min),
             samus=samus,
-            to=check_direction(verb, to, app.platform.policy.mode_order),
+            to=to,
             plan=plan,
         )
         carry_out(app, request, output)

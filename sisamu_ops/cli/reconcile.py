@@ -17,5 +17,5 @@ def reconcile(app: App, reason: str, expires_min: int, output: str) -> None:
     """Seal, read and complete every operation whose outcome is unknown."""
     from sisamu_ops.failover.request import Verb
 
-    request = app.new_request(Verb.RECONCILE, reason=reason, lifetime=lifetime(expires_min))
+    request = app.desk.new_request(Verb.RECONCILE, reason=reason, lifetime=lifetime(expires_min))
     carry_out(app, request, output)

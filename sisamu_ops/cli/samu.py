@@ -41,7 +41,7 @@ _SAMU = click.option("--samu", "wanted", required=True, help="SAMU identifier, a
 @click.pass_obj
 def show(app: App, wanted: str, output: str) -> None:
     """Read one SAMU on every router now, beside what the journal intends."""
-    facts = app.enter().samu_facts(wanted)
+    facts = app.enter().desk.samu(wanted)
     emit(facts, output, lambda: _print(facts))
 
 
@@ -66,7 +66,7 @@ def _print(facts: dict[str, Any]) -> None:
 @click.pass_obj
 def card(app: App, wanted: str, output: str) -> None:
     """Print one page to act by hand when nothing of this toolkit answers."""
-    facts = app.enter().card(wanted)
+    facts = app.enter().desk.card(wanted)
     emit(facts, output, lambda: _print_card(facts))
 
 

@@ -15,7 +15,7 @@ from sisamu_ops.cli.render import emit, output_option, print_table
 @click.pass_obj
 def status(app: App, output: str) -> None:
     """Show leader, sites, journal and each SAMU's mode as read now."""
-    facts = app.enter().status()
+    facts = app.enter().desk.status()
     emit(facts, output, lambda: _print(facts))
 
 

@@ -19,7 +19,7 @@ def target() -> None:
 @click.pass_obj
 def list_targets(app: App, output: str) -> None:
     """Read every target now: reachable, enrolled, last token, values."""
-    readings = app.enter().read_targets(app.platform.targets)
+    readings = app.enter().desk.read_targets(app.platform.targets)
     facts = [
         {
             "host": host,
@@ -62,7 +62,7 @@ def enrol(app: App, hosts: tuple[str, ...], reason: str, expires_min: int, outpu
     """Give targets their fence file; signed and journalled. One without it refuses changes."""
     from sisamu_ops.failover.request import Verb
 
-    request = app.new_request(
+    request = app.desk.new_request(
         Verb.ENROL, reason=reason, lifetime=lifetime(expires_min), targets=hosts
     )
     carry_out(app, request, output)

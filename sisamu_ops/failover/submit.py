@@ -64,7 +64,7 @@ def submit(
     envelope: Envelope,
     *,
     tell: Tell,
-    serve: Callable[[], None] | None,
+    serve: Callable[[Coordination], None] | None,
     session_timeout_s: float,
 ) -> tuple[State, list[Entry]]:
     """Submit and follow to the end; `serve`, where given, carries it out in this process.
@@ -81,7 +81,7 @@ def submit(
         payload = envelope.payload()
         coordination.put(InboxItem(name=inbox_name(request_id, payload), payload=payload))
         if serve is not None:
-            serve()
+            serve(coordination)
         follower.until(
             lambda: _answer(follower.state, request_id, envelope) is not None, tell, ANSWER_S
         )

@@ -1,0 +1,178 @@
+"""The operator's desk: what a command may ask of the platform, and of the leader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sisamu_ops.failover.card import card_facts, hand_token
+from sisamu_ops.failover.overview import samu_facts, site_facts
+from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
+from sisamu_ops.failover.ports import Targets
+from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.request import Envelope, Request, Verb, new_request, rfc3339
+from sisamu_ops.failover.submit import follow, submit
+from sisamu_ops.failover.timeline import paths_allowed
+from sisamu_ops.journal.entry import Entry
+from sisamu_ops.leadership.port import Coordination
+from sisamu_ops.model.errors import FailedError
+from sisamu_ops.model.platform import Platform, Samu
+from sisamu_ops.record import JournalView, Record
+
+Tell = Callable[[Entry], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """The services a command calls; `serve` is given where this process carries out itself."""
+
+    platform: Platform
+    record: Record
+    targets: Targets
+    sign: Callable[[Request], Envelope]
+    now: Callable[[], datetime]
+    serve: Callable[[Coordination], None] | None = None
+
+    # --- reading ------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return the platform at a glance; never fails for want of a leader or ZooKeeper."""
+        glance = self.record.glance()
+        view, leader = glance.view, glance.leader
+        samus = list(self.platform.samus.values())
+        modes = self._read_modes(samus)
+        return {
+            "platform": self.platform.policy.platform,
+            "leader": {
+                "site": leader.site if leader else None,
+                "epoch": leader.epoch if leader else view.state.epoch,
+            },
+            "sites": site_facts(
+                self.platform,
+                leader=leader.site if leader else "",
+                present=glance.contenders,
+                cosigned=glance.cosigned,
+            ),
+            "journal": {
+                "size": view.state.size,
+                "agreed_size": glance.agreed_size,
+                "source": view.source,
+                "live": view.live,
+                "newest_at": view.entries[-1].time if view.entries else None,
+            },
+            "samus": [samu_facts(s, view.state, modes[s.samu_id]) for s in samus],
+        }
+
+    def samu(self, wanted: str) -> dict[str, Any]:
+        """Return one SAMU as read now, beside what the journal intends."""
+        samu = self.platform.samu(wanted)
+        state = self.record.glance().view.state
+        readings = self.targets.read([*self.platform.routers, samu.gateway])
+        mode = judge_mode(samu.samu_id, self.platform.routers, readings, self.now())
+        gateway = readings[samu.gateway].describe(samu.samu_id, UNARMED)
+        return samu_facts(samu, state, mode) | {"gateway": gateway}
+
+    def card(self, wanted: str) -> dict[str, Any]:
+        """Return what one needs to act by hand on a SAMU, with a break-glass token."""
+        samu = self.platform.samu(wanted)
+        state = self.record.glance().view.state
+        readings = self.targets.read([*self.platform.routers, samu.gateway])
+        mode = judge_mode(samu.samu_id, self.platform.routers, readings, self.now())
+        token = hand_token(state.epoch, readings.values())
+        facts = samu_facts(samu, state, mode) | card_facts(self.platform, samu, token)
+        return facts | {"printed_at": rfc3339(self.now())}
+
+    def plan(self, verb: Verb, samus: Sequence[str], to: str) -> Plan:
+        """Plan a move from one snapshot, as the leader will judge it."""
+        platform = self.platform
+        chosen = [platform.samu(s) for s in samus]
+        wanted = check_direction(verb, to, platform.policy.mode_order)
+        state = self.record.journal().state
+        readings = self.read_targets([*platform.routers, *(s.gateway for s in chosen)])
+        return build_plan(
+            platform=platform,
+            state=state,
+            verb=verb,
+            samus=[s.samu_id for s in chosen],
+            to=wanted,
+            readings=readings,
+            read_at=self.now(),
+        )
+
+    def read_targets(self, hosts: Collection[str]) -> Mapping[str, Reading]:
+        """Read the fences of these targets now."""
+        return self.targets.read(hosts)
+
+    def allowed_paths(self) -> Callable[[str, int], frozenset[str]]:
+        """Return which paths a SAMU's calls may take at an instant, by the journal."""
+        return paths_allowed(self.record.glance().view.state)
+
+    def _read_modes(self, samus: Collection[Samu]) -> Mapping[str, ModeReading]:
+        readings, routers = self.targets.read(self.platform.routers), self.platform.routers
+        now = self.now()
+        return {s.samu_id: judge_mode(s.samu_id, routers, readings, now) for s in samus}
+
+    # --- asking -------------------------------------------------------------------------
+
+    def new_request(
+        self,
+        verb: Verb,
+        *,
+        reason: str,
+        lifetime: timedelta,
+        samus: Sequence[str] = (),
+        to: str = "",
+        targets: Sequence[str] = (),
+        plan: str = "",
+    ) -> Request:
+        """Make a request for this platform; ConfigurationError for what it does not have."""
+        if verb.moves:
+            to = check_direction(verb, to, self.platform.policy.mode_order)
+        return new_request(
+            platform=self.platform.policy.platform,
+            verb=verb,
+            reason=reason,
+            now=self.now(),
+            lifetime=lifetime,
+            samus=[self.platform.samu(s).samu_id for s in samus],
+            to=to,
+            targets=[self.platform.host(t).host for t in targets],
+            plan=plan,
+        )
+
+    def submit(self, request_id: str, envelope: Envelope, tell: Tell) -> JournalView:
+        """Submit a request and follow it to its end; RefusedError when it is refused."""
+        with self.record.session() as coordination:
+            state, entries = submit(
+                coordination,
+                self.record.trust,
+                request_id,
+                envelope,
+                tell=tell,
+                serve=self.serve,
+                session_timeout_s=self.platform.policy.session_timeout_ms / 1000,
+            )
+        return JournalView(entries=entries, state=state, source=self.record.source, live=True)
+
+    def follow(self, request_id: str, tell: Tell) -> JournalView:
+        """Follow an operation or request to its end, from its first entry."""
+        with self.record.session() as coordination:
+            state, entries = follow(coordination, self.record.trust, request_id, tell=tell)
+        return JournalView(entries=entries, state=state, source=self.record.source, live=True)
+
+    def enrol_missing(self, reason: str, tell: Tell) -> None:
+        """Enrol every target that has no fence file yet; nothing is asked when all have one."""
+        readings = self.read_targets(self.platform.targets)
+        missing = [host for host, reading in readings.items() if not reading.enrolled]
+        if not missing:
+            return
+        request = self.new_request(
+            Verb.ENROL, reason=reason, lifetime=timedelta(minutes=5), targets=missing
+        )
+        view = self.submit(request.request_id, self.sign(request), tell)
+        if view.state.finished[request.request_id].value != "done":
+            raise FailedError(
+                "not every target could be enrolled", remedy="sisamu target list; sisamu lab up"
+            )
