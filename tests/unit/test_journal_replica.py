@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sisamu_ops.journal.checkpoint import parse_checkpoint
 from sisamu_ops.journal.merkle import leaf_hash, root_of
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.journal.replica import UNFINISHED, WRITER, Replica
@@ -17,6 +18,7 @@ from sisamu_ops.model.errors import IntegrityError, RefusedError
 from tests.support.crashing_disk import CrashingDisk, MachineStoppedError
 from tests.support.signed_journal import FastDisk, FilesInMemory, files_of, signed_checkpoint
 
+NOTHING = signed_checkpoint([]).note
 LEAVES = [f"leaf {number}".encode() for number in range(66_000)]
 
 
@@ -234,9 +236,10 @@ def test_stopped_at_any_step_a_prefix_is_left(
     while stopped:
         directory = tmp_path / f"step{step}"
         shutil.copytree(base, directory)
-        stopped = interrupted(directory, step, after, forgetful=forgetful)
+        stopped, appended, agreed = interrupted(directory, step, after, forgetful=forgetful)
         replica = Replica(directory, disk=FastDisk())
-        assert before <= replica.size <= after
+        assert max(before, appended) <= replica.size <= after
+        assert agreed <= parse_checkpoint(replica.checkpoint() or NOTHING).head.size
         assert replica.read(0, replica.size) == LEAVES[: replica.size]
         assert replica.root() == root(replica.size)
         append_and_agree(replica, after)
@@ -276,16 +279,24 @@ def append_and_agree(replica: Replica, size: int) -> None:
     replica.write_checkpoint(signed_checkpoint(LEAVES[:size]).note)
 
 
-def interrupted(directory: Path, step: int, size: int, *, forgetful: bool) -> bool:
-    """Write until the machine stops at this step; say whether it did."""
+def interrupted(directory: Path, step: int, size: int, *, forgetful: bool) -> tuple[bool, int, int]:
+    """Write until the machine stops at this step.
+
+    Say whether it did, and how many entries and agreed entries were acknowledged before.
+    """
     disk = CrashingDisk(step)
+    appended = agreed = 0
     try:
-        append_and_agree(Replica(directory, disk=disk), size)
+        replica = Replica(directory, disk=disk)
+        replica.append(LEAVES[replica.size : size])
+        appended = size
+        replica.write_checkpoint(signed_checkpoint(LEAVES[:size]).note)
+        agreed = size
     except MachineStoppedError:
-        if forgetful:
-            disk.forget()
-        return True
-    return False
+        pass
+    if forgetful:
+        disk.forget()
+    return agreed < size, appended, agreed
 
 
 def test_the_edge_is_all_that_is_partial(big: Path) -> None:
