@@ -209,6 +209,18 @@ def test_a_stray_file_is_found(tmp_path: Path, name: str) -> None:
     assert not verify_directory(files, POLICY).ok
 
 
+@pytest.mark.parametrize(("lost", "left"), [("tile/entries/000", None), ("tile/entries/000", 4)])
+def test_a_gap_is_found_where_it_begins(tmp_path: Path, lost: str, left: int | None) -> None:
+    """What stands after missing entries is not judged as if it stood in their place."""
+    files = written_journal(tmp_path, sealed_journal(260))
+    leaves = decode_bundle(files.files.pop(lost))
+    if left:
+        files.files[f"{lost}.p/{left}"] = encode_bundle(leaves[:left])
+    report = verify_directory(files, POLICY)
+    assert failures(report)[0] == f"entries are missing from {left or 0} on"
+    assert report.entries == (left or 0)
+
+
 def test_an_unreadable_file_is_found(tmp_path: Path) -> None:
     """A link to nowhere, or a directory that is a link, is not skipped."""
     written_journal(tmp_path / "replica", JOURNAL)
