@@ -171,16 +171,19 @@ class Callers:
             *("--duration", str(LONGEST_S), "--hold", str(HOLD_S)),
             *("--ledger", str(self._ledger), "-o", "json"),
         ]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
-        )
+        self._said = directory / f"{name}.err"
+        with self._said.open("wb") as said:
+            # A session of its own: a Ctrl-C of the terminal is for the demonstration.
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+            )
 
     def hang_up(self) -> tuple[list[Call], Facts]:
         """Place no more calls, wait for those in progress; return every call and the tally."""
         self.process.send_signal(signal.SIGINT)
         output, _ = self.process.communicate(timeout=60)
         if self.process.returncode not in (0, STOPPED):
-            raise DemoError(f"sisamu lab calls: exit {self.process.returncode}")
+            raise DemoError(f"sisamu lab calls: {self._said.read_text()}")
         calls = [json.loads(line) for line in self._ledger.read_text().splitlines()]
         return calls, json.loads(output)
 
@@ -290,9 +293,9 @@ def show(phases: list[Phase], reports: list[Facts], leader: Facts, spent_s: floa
     table = Table(
         title=f"SAMU {SAMU} moved under {RATE} calls a second",
         caption=(
-            f"leader {leader['site']}, epoch {leader['epoch']}; journal of "
-            f"{', '.join(map(str, sizes)) or 'no'} entries verified on "
-            f"{sum(r['ok'] for r in reports)} sites; {spent_s:.0f} s in all"
+            f"leader {leader['site']}, epoch {leader['epoch']}; journal verified: "
+            f"{', '.join(map(str, sizes)) or 'no'} entries on "
+            f"{sum(r['ok'] for r in reports)} sites; {spent_s:.0f} s"
         ),
         box=box.SIMPLE_HEAD,
         caption_justify="left",
