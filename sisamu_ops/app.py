@@ -238,9 +238,10 @@ class App:
     def _principal(self) -> str:
         """Return who the operator's key signs as, or an empty string."""
         from sisamu_ops.doors import openssh
+        from sisamu_ops.failover.request import NAMESPACE
 
-        probe = b"sisamu doctor"
-        signature = openssh.sign(probe, self.identity, "sisamu-doctor")
+        probe = b"not a request: sisamu doctor"
+        signature = openssh.sign(probe, self.identity, NAMESPACE)
         return openssh.find_principal(probe, signature, self.platform.policy.allowed_signers)
 
     def _playbooks(self, home: Path, key: Path) -> AnsiblePlaybooks:

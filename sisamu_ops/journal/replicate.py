@@ -96,7 +96,12 @@ class Replicator:
             with suppress(IntegrityError):  # an unreadable note proves nothing and stops nothing
                 if note:
                     found.append(parse_checkpoint(note))
-        return [c for c in found if c.head.origin == self.policy.origin]
+        # A forged line spoils the note it stands in, and must not spoil those it would join.
+        return [
+            c
+            for c in found
+            if c.head.origin == self.policy.origin and not weigh(c, self.policy).forged
+        ]
 
     def _sign(self, board: Noticeboard, notes: list[Checkpoint]) -> list[Checkpoint]:
         size = self.replica.size

@@ -24,7 +24,7 @@ from tests.support.desk import (
     paused,
     resume,
 )
-from tests.support.lab import await_that, invite
+from tests.support.lab import await_that, invite, kamcmd
 
 REASON = ("--reason", "a test of the lab")
 SWITCHOVER = ("switchover", "start", "--samu", "300", *REASON)
@@ -75,17 +75,26 @@ def test_a_dead_platform_is_left_for_backup(desk: Desk) -> None:
 def half_way(desk: Desk) -> Iterator[subprocess.Popen[str]]:
     """Yield a switchover whose first router has changed and whose second cannot be reached yet.
 
-    The routers change one after the other, paris first: the sshd of lyon's is stopped.
+    The routers change one after the other, paris first: the sshd of lyon's is stopped, once
+    the gateway is armed, so after the leader has read every target.
     """
-    with paused(desk.pid("sshd-otn-lyon")):
-        process = desk.start(*SWITCHOVER, "-o", "json")
-        try:
+    process = desk.start(*SWITCHOVER, "-o", "json")
+    try:
+        await_armed(desk)
+        with paused(desk.pid("sshd-otn-lyon")):
             await_mode(desk.lab, "otn-paris", "backup")
             assert modes(desk.lab) == ["backup", "nominal"]
             yield process
-        finally:
-            process.kill()
-            process.wait()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def await_armed(desk: Desk) -> None:
+    """Wait until the leader has armed SAMU 300's gateway."""
+    await_that(
+        lambda: "armed" in kamcmd(desk.lab, "samu-300", "htable.dump", "samu_gateway").split(), 30
+    )
 
 
 def test_the_next_leader_finishes(desk: Desk, half_way: subprocess.Popen[str]) -> None:
@@ -173,8 +182,9 @@ def test_a_woken_leader_is_refused_by_the_target(desk: Desk) -> None:
         assert await_leader(desk) == "paris"
         desk.lab.start(("agent-lyon", "agent-lille"))
         sshd = desk.pid("sshd-otn-lyon")
+        process = desk.start(*SWITCHOVER, "-o", "json")
+        await_armed(desk)
         with paused(sshd):
-            process = desk.start(*SWITCHOVER, "-o", "json")
             await_mode(desk.lab, "otn-paris", "backup")
             await_that(lambda: _waits_for_lyon(agent.pid), 20)
             tree = family(agent.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -65,9 +66,12 @@ class Desk:
         return str(self.read("leader", "show")["site"])
 
     def nominal(self) -> None:
-        """Bring SAMU 300 back to nominal, whatever a test did."""
-        self.run("reconcile", "--reason", "between tests")
-        if self.samu()["mode"] != "nominal" or self.samu()["intended_mode"] != "nominal":
+        """Bring SAMU 300 back to nominal, whatever a test did; a led lab is needed."""
+        samu = self.samu()
+        if samu["operation"] and samu["operation"]["outcome"] in ("unknown", "running"):
+            self.run("reconcile", "--reason", "between tests")
+            samu = self.samu()
+        if (samu["mode"], samu["intended_mode"]) != ("nominal", "nominal"):
             self.run("failback", "start", "--samu", "300", "--reason", "between tests")
 
     def pid(self, program: str) -> int:
@@ -79,7 +83,7 @@ def running_mode(lab: Lab, router: str, samu_id: str = "300") -> str:
     """Ask a running router for a SAMU's mode, without the product."""
     dump = kamcmd(lab, router, "htable.dump", "samu_mode")
     lines = [line.strip() for line in dump.splitlines()]
-    for name, value in zip(lines, lines[1:], strict=False):
+    for name, value in itertools.pairwise(lines):
         if name == f"name: {samu_id}":
             return value.removeprefix("value: ")
     return "nominal"
