@@ -78,6 +78,10 @@ class App:
 
         return load_platform(self.options.inventory)
 
+    def open_record(self) -> Record:
+        """Return the journal, from where it can be read: a local one needs no network."""
+        return self.record if self.is_local else self.enter().record
+
     @cached_property
     def record(self) -> Record:
         """Return the journal, for reading."""
@@ -115,6 +119,7 @@ class App:
                 connect=self.connect,
                 sites_reached=lambda: self.copy_replicas(Path(directory)),
                 read_targets=lambda: self.targets(self.identity).read(self.platform.targets),
+                embedded=self.is_local,
             ).examine()
 
     @contextmanager
@@ -178,8 +183,14 @@ class App:
 
         if self.is_local:
             self._make_local_trust()
-            return load_policy(self.state_dir / "policy.json")
-        return load_policy(self.platform.policy.verify_policy)
+        return load_policy(self.policy_path)
+
+    @property
+    def policy_path(self) -> Path:
+        """Return the file that says whose signatures count."""
+        if self.is_local:
+            return self.state_dir / "policy.json"
+        return self.platform.policy.verify_policy
 
     # --- doors --------------------------------------------------------------------------
 

@@ -45,12 +45,14 @@ class Desk:
         modes = self._read_modes(samus)
         return {
             "platform": self.platform.policy.platform,
+            "embedded": self.serve is not None,
             "leader": {
                 "site": leader.site if leader else None,
                 "epoch": leader.epoch if leader else view.state.epoch,
             },
             "sites": site_facts(
                 self.platform,
+                self.record.trust.sites,
                 leader=leader.site if leader else "",
                 present=glance.contenders,
                 cosigned=glance.cosigned,

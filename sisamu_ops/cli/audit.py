@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sisamu_ops.journal.keys import Policy
     from sisamu_ops.journal.verify import VerifyReport
 
+#: Findings printed for people; a replaced key alone makes one for every entry.
+MOST_FINDINGS = 20
+
 
 @click.group()
 def audit() -> None:
@@ -36,7 +39,7 @@ def _fact(entry: Entry) -> dict[str, Any]:
 @click.pass_obj
 def show(app: App, kind: str, last: int | None, output: str) -> None:
     """List the journal's entries."""
-    view = app.enter().record.journal()
+    view = app.open_record().journal()
     facts = [_fact(e) for e in view.entries if e.kind.startswith(kind)]
     _emit_entries(facts[-last:] if last else facts, output, f"journal, from {view.source}")
 
@@ -49,7 +52,7 @@ def story(app: App, operation: str, output: str) -> None:
     """Tell the chain of an operation or request in plain words."""
     from sisamu_ops.failover.story import story as chain
 
-    facts = [_fact(e) for e in chain(app.enter().record.journal().entries, operation)]
+    facts = [_fact(e) for e in chain(app.open_record().journal().entries, operation)]
     if not facts:
         raise ConfigurationError(
             f"the journal has no operation or request {operation}",
@@ -114,7 +117,7 @@ def verify(
 
 
 def _verify_all(app: App, policy: Policy, known: list[bytes]) -> dict[str, VerifyReport]:
-    return app.enter().record.verify_replicas(lambda copy: verify_copy(copy, policy, known))
+    return app.open_record().verify_replicas(lambda copy: verify_copy(copy, policy, known))
 
 
 def _read(path: Path) -> bytes:
@@ -131,7 +134,7 @@ def _read(path: Path) -> bytes:
 def _policy(app: App, path: Path | None) -> Policy:
     from sisamu_ops.journal.keys import load_policy
 
-    chosen = path or app.platform.policy.verify_policy
+    chosen = path or app.policy_path
     try:
         return load_policy(chosen)
     except ConfigurationError as error:
@@ -167,8 +170,10 @@ def _print_report(fact: dict[str, Any]) -> None:
     size = "none" if fact["size"] is None else fact["size"]
     click.echo(f"  newest checkpoint  size {size}, time {fact['checkpoint_time'] or 'none'}")
     click.echo(f"  entries read       {fact['entries']}")
-    for finding in fact["findings"]:
+    for finding in fact["findings"][:MOST_FINDINGS]:
         click.echo(f"  {finding['kind']}: {finding['place']}: {finding['message']}")
+    if len(fact["findings"]) > MOST_FINDINGS:
+        click.echo(f"  and {len(fact['findings']) - MOST_FINDINGS} more: -o json has them all")
     click.echo("  cannot exclude:")
     for words in fact["cannot_exclude"]:
         click.echo(f"    - {words}")

@@ -18,9 +18,11 @@ def leader() -> None:
 @output_option
 @click.pass_obj
 def show(app: App, output: str) -> None:
-    """Show the leader, its epoch and since when; exit 4 when nobody leads."""
-    app.enter()
-    glance = app.record.glance()
+    """Show the leader, its epoch and since when; exit 4 when nobody leads.
+
+    A local journal is led only while a command runs: none leads at rest.
+    """
+    glance = app.open_record().glance()
     now = glance.leader
     history = glance.view.state.leaderships
     since = next((t for s, e, t in reversed(history) if now and e == now.epoch), None)
@@ -32,7 +34,7 @@ def show(app: App, output: str) -> None:
         "arbiters": list(app.platform.arbiters()),
     }
     emit(facts, output, lambda: print_facts("leader", facts))
-    if now is None:
+    if now is None and not app.is_local:
         raise LeadershipError(
             "nobody leads; every SAMU keeps its mode",
             remedy="sisamu doctor; by hand, with the card: sisamu samu card",

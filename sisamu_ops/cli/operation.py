@@ -24,7 +24,7 @@ def list_operations(app: App, output: str) -> None:
     """List every operation, newest last."""
     from sisamu_ops.failover.overview import operation_line
 
-    view = app.enter().record.journal()
+    view = app.open_record().journal()
     facts = [operation_line(o) for o in view.state.operations.values()]
 
     def table() -> None:
@@ -45,7 +45,7 @@ def show(app: App, operation_id: str, output: str) -> None:
     """Show one operation: steps, targets, calls, outcome."""
     from sisamu_ops.failover.overview import operation_facts
 
-    found = app.enter().record.journal().state.operations.get(operation_id)
+    found = app.open_record().journal().state.operations.get(operation_id)
     if found is None:
         raise ConfigurationError(
             f"no operation {operation_id}", remedy="list them: sisamu operation list"

@@ -23,6 +23,8 @@ def _print(facts: dict[str, Any]) -> None:
     leader, journal = facts["leader"], facts["journal"]
     if leader["site"]:
         click.echo(f"leader   {leader['site']}, epoch {leader['epoch']}")
+    elif facts["embedded"]:
+        click.echo("leader   none at rest: a local journal is led while a command runs")
     else:
         click.echo("leader   NONE: every SAMU keeps its mode")
     live = "" if journal["live"] else f"; STALE, newest entry {journal['newest_at'] or 'none'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sisamu_ops.failover.reading import ModeReading
@@ -74,16 +74,25 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
 
 
 def site_facts(
-    platform: Platform, *, leader: str, present: frozenset[str], cosigned: Mapping[str, int]
+    platform: Platform,
+    sites: Iterable[str],
+    *,
+    leader: str,
+    present: frozenset[str],
+    cosigned: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    """Return each site's role, whether it stands, and how far its replica is cosigned."""
+    """Return each site's role, whether it stands, and how far its replica is cosigned.
+
+    `sites` are those whose signatures count; a local journal's is none of the platform's.
+    """
+    roles = {site.site_id: site.role.value for site in platform.sites.values()}
     return [
         {
-            "id": site.site_id,
-            "role": site.role.value,
-            "leads": site.site_id == leader,
-            "contends": site.site_id in present,
-            "cosigned_size": cosigned.get(site.site_id, 0),
+            "id": site,
+            "role": roles.get(site, "embedded"),
+            "leads": site == leader,
+            "contends": site in present,
+            "cosigned_size": cosigned.get(site, 0),
         }
-        for site in platform.sites.values()
+        for site in sites
     ]
