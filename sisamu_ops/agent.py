@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +28,7 @@ from sisamu_ops.journal.privacy import mask_phone_numbers
 from sisamu_ops.journal.replicate import Replicator, read_entry
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.contending import judge_standing
+from sisamu_ops.leadership.lease import boottime_ns
 from sisamu_ops.leadership.port import Contention, Coordination, LeasedTenure
 from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError
 from sisamu_ops.model.platform import Platform
@@ -108,23 +111,27 @@ class Term:
 
     def serve(self, inbox: Coordination) -> bool:
         """Answer the inbox and do one thing accepted; False when there was nothing to do."""
+        if not self._may_go_on():
+            return False
         for item in inbox.items():
-            self._require_lease()
+            if not self._may_go_on():
+                return False
             if item.name.startswith(PREFIX):
                 self._receive(item)
             else:
                 self.admission.answer(item)
-        self._require_lease()
-        return self.executor.advance()
+        return self._may_go_on() and self.executor.advance()
 
     def leave(self) -> None:
         """Journal that leadership is given up, when it still can be."""
         if self.tenure.may_start():
             self.writer.write("leadership.left", {"site": self.tenure.site})
 
-    def _require_lease(self) -> None:
-        if not self.tenure.may_start():
-            raise LeadershipError(f"{self.tenure.site} may start nothing new")
+    def _may_go_on(self) -> bool:
+        """Say whether something new may be started; LeadershipError when the lease has ended."""
+        if not self.tenure.lease().holds(boottime_ns()):
+            raise LeadershipError(f"the lease of {self.tenure.site} has ended")
+        return self.tenure.may_start()
 
     def _receive(self, item: InboxItem) -> None:
         data: dict[str, Any] = {"id": digest_of(item.payload), "name": item.name}
@@ -193,7 +200,6 @@ class SiteAgent:
         self._neighbours = neighbours
         self._stop = threading.Event()
         self._leads = threading.Event()
-        self._failure: BaseException | None = None
         self._awake: list[Coordination] = []
 
     @property
@@ -208,41 +214,34 @@ class SiteAgent:
             coordination.wake()
 
     def run(self) -> None:
-        """Follow and contend until stopped."""
-        follower = threading.Thread(target=self._guarded, args=(self._follow,), name="follow")
-        follower.start()
-        try:
-            self._guarded(self._contend)
-        finally:
-            self.stop()
-            follower.join()
-        if self._failure is not None:
-            raise self._failure
+        """Follow and contend until stopped; what ends one loop ends the other, and is raised."""
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="agent") as pool:
+            loops = [pool.submit(self._sessions, loop) for loop in (self._follow, self._contend)]
+            for loop in loops:
+                loop.add_done_callback(lambda _: self.stop())
+            for loop in loops:
+                loop.result()
 
-    def _guarded(self, loop: Callable[[Coordination], None]) -> None:
-        """Run a loop over sessions: a lost one is opened again, a bug ends the agent."""
-        try:
-            while not self._stop.is_set():
-                try:
-                    coordination = self._neighbours.connect()
-                except LeadershipError as error:
-                    _log.warning("%s", error.message)
-                    self._stop.wait(_RETRY_S)
-                    continue
-                self._awake.append(coordination)
-                try:
+    def _sessions(self, loop: Callable[[Coordination], None]) -> None:
+        """Run a loop over sessions: one that is lost is opened again."""
+        while not self._stop.is_set():
+            try:
+                with self._session() as coordination:
                     loop(coordination)
-                except LeadershipError as error:
-                    _log.warning("%s", error.message)
-                    self._stop.wait(_RETRY_S)
-                finally:
-                    self._awake.remove(coordination)
-                    coordination.close()
-        except BaseException as error:
-            self._failure = self._failure or error
-            self.stop()
-            if not isinstance(error, Exception):
-                raise
+            except LeadershipError as error:
+                _log.warning("%s", error.message)
+                self._stop.wait(_RETRY_S)
+
+    @contextmanager
+    def _session(self) -> Iterator[Coordination]:
+        """Open the coordination service for a while, woken when the agent stops."""
+        coordination = self._neighbours.connect()
+        self._awake.append(coordination)
+        try:
+            yield coordination
+        finally:
+            self._awake.remove(coordination)
+            coordination.close()
 
     def _follow(self, coordination: Coordination) -> None:
         while not self._stop.is_set():
@@ -306,12 +305,9 @@ class SiteAgent:
         """Put a report into the inbox, on a session of its own: ours may have ended."""
         while not self._stop.is_set():
             try:
-                coordination = self._neighbours.connect()
-                try:
+                with self._session() as coordination:
                     coordination.put(item)
-                    return
-                finally:
-                    coordination.close()
+                return
             except LeadershipError as error:
                 _log.warning("report not delivered yet: %s", error.message)
                 self._stop.wait(_RETRY_S)

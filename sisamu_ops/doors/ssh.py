@@ -66,10 +66,11 @@ class SshTargets:
         question = {"token": token.to_json()}
         return self._each(hosts, lambda host: self._ask(host, "seal", question))
 
-    def enrol(self, host: str, token: Token) -> Reading:
-        """Give a target its fence file."""
-        question = {"token": token.to_json()}
-        return self._each([host], lambda host: self._ask(host, "enrol", question))[host]
+    def enrol(self, tokens: Mapping[str, Token]) -> Mapping[str, Reading]:
+        """Give each target its fence file."""
+        return self._each(
+            tokens, lambda host: self._ask(host, "enrol", {"token": tokens[host].to_json()})
+        )
 
     def _each(self, hosts: Collection[str], ask: Callable[[str], Reading]) -> Mapping[str, Reading]:
         chosen = sorted(set(hosts))

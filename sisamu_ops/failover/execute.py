@@ -249,19 +249,26 @@ class Executor:
         return operation.outcome or Outcome.UNKNOWN
 
     def _enrol(self, request_id: str, hosts: Sequence[str]) -> None:
-        self._finish(request_id, [self._enrol_one(request_id, host) for host in hosts])
-
-    def _enrol_one(self, request_id: str, host: str) -> Outcome:
-        entry = self.writer.write("enrol.started", {"request": request_id, "target": host})
+        started = {"request": request_id}
+        entries = [self.writer.write("enrol.started", started | {"target": host}) for host in hosts]
         self._may_start()
-        token = Token(entry.epoch, entry.index)
-        reading = self.targets.enrol(host, token)
+        tokens = {
+            host: Token(entry.epoch, entry.index)
+            for host, entry in zip(hosts, entries, strict=True)
+        }
+        readings = self.targets.enrol(tokens)
+        outcomes = [
+            self._record_enrolment(request_id, readings[host], tokens[host]) for host in hosts
+        ]
+        self._finish(request_id, outcomes)
+
+    def _record_enrolment(self, request_id: str, reading: Reading, token: Token) -> Outcome:
         outcome = _enrolment(reading)
         self.writer.write(
             "enrol.outcome",
             {
                 "request": request_id,
-                "target": host,
+                "target": reading.host,
                 "token": token.to_json(),
                 "outcome": outcome.value,
                 "detail": mask_phone_numbers(reading.problem),

@@ -43,8 +43,8 @@ class Targets(Protocol):
     def seal(self, hosts: Collection[str], token: Token) -> Mapping[str, Reading]:
         """Show a token to every fence, then read: afterwards nothing older can take effect."""
 
-    def enrol(self, host: str, token: Token) -> Reading:
-        """Give a target its fence file."""
+    def enrol(self, tokens: Mapping[str, Token]) -> Mapping[str, Reading]:
+        """Give each target its fence file, starting from its token."""
 
 
 class PlaybookRunner(Protocol):

@@ -93,8 +93,8 @@ class Fences:
     def seal(self, hosts: Collection[str], token: Token) -> Mapping[str, Reading]:
         return {h: self._reading(h, "seal", {"token": token.to_json()}) for h in hosts}
 
-    def enrol(self, host: str, token: Token) -> Reading:
-        return self._reading(host, "enrol", {"token": token.to_json()})
+    def enrol(self, tokens: Mapping[str, Token]) -> Mapping[str, Reading]:
+        return {h: self._reading(h, "enrol", {"token": t.to_json()}) for h, t in tokens.items()}
 
     def _reading(self, host: str, verb: str, question: Mapping[str, Any]) -> Reading:
         if host in self.unreachable:
@@ -285,8 +285,7 @@ def make_world(directory: Path, helper: ModuleType | None = None) -> World:
         fences.add(router, "samu_mode", ["nominal", "backup"])
     for samu in SAMUS:
         fences.add(f"samu-{samu}", "samu_gateway", ["armed", "unarmed"])
-    for host in platform.targets:
-        fences.enrol(host, Token(0, 0))
+    fences.enrol(dict.fromkeys(platform.targets, Token(0, 0)))
     return World(
         directory=directory, platform=platform, trust=load_policy(policy), fences=fences,
         playbooks=FakePlaybooks(fences=fences),
