@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sisamu_ops.failover.request import Verb
+from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
 from tests.support.world import ROUTERS, Killed, World, load_helper, make_world
@@ -161,3 +162,34 @@ def test_a_late_change_of_the_dead_leader_is_refused(tmp_path: Path, helper: Mod
     answer = world.fences.ask("otn-lyon", "apply", late)
     assert (answer["accepted"], answer["reason"]) == (False, "older-token")
     assert world.modes() == ["backup", "backup"]
+
+
+def test_what_is_journalled_as_sealed_is_sealed(tmp_path: Path, helper: ModuleType) -> None:
+    """From the entry that says so on, a sealed target refuses the dead leader's token.
+
+    The late change arrives before the new leader has sent anything of its own.
+    """
+    world = make_world(tmp_path / "world", helper)
+    journey(world, Verb.SWITCHOVER)
+    moments = count_moments(lambda: make_world(tmp_path / "counted", helper), Verb.SWITCHOVER)
+    Axe(world, moments // 2)
+    with pytest.raises(Killed):
+        world.lead_until_idle()
+    tried: list[str] = []
+
+    def arrive_late(where: str) -> None:
+        index = world.coordination.size() - 1
+        entry = read_entry(world.coordination.read(index, index + 1)[0], index=index,
+                           policy=world.trust)  # fmt: skip
+        if where == "after" and entry.kind == "seal.outcome":
+            dead = world.playbooks.sent[-1][1].token
+            for host in entry.data["sealed"]:
+                value = "nominal" if host in ROUTERS else "unarmed"
+                question = {"token": dead.to_json(), "change": {"300": value}}
+                assert not world.fences.ask(host, "apply", question)["accepted"]
+                tried.append(host)
+
+    world.strike = arrive_late
+    world.playbooks.kill_after = lambda host: None
+    world.lead_until_idle()
+    assert tried
