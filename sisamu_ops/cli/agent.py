@@ -26,7 +26,7 @@ def agent() -> None:
 )
 @click.pass_obj
 def run(app: App, site: str, home: Path) -> None:
-    """Follow the journal, keep the replica, stand for leader; until SIGTERM."""
+    """Follow the journal, keep its replica, stand for leader."""
     logging.getLogger("sisamu_ops").setLevel(logging.INFO)
     with app.site_agent(site, home) as daemon:
         signal.signal(signal.SIGTERM, lambda *_: daemon.stop())

@@ -97,9 +97,9 @@ def verify(
     directory: Path | None,
     output: str,
 ) -> None:
-    """Verify a copied journal DIRECTORY, or without one the replica of every site.
+    """Verify a copied journal, or the replica of every site.
 
-    With DIRECTORY and --policy nothing else is needed: no inventory, no network. Exits 8 for
+    With DIRECTORY, a copied journal, and --policy nothing else is needed: no inventory, no network. Exits 8 for
     any change, gap, reorder, unknown key, missing policy, nothing to verify, or a journal
     shorter than a checkpoint given.
     """

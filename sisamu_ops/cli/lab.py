@@ -82,14 +82,14 @@ def heal_command(networks: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--kill", is_flag=True, help="SIGKILL at once, to the whole process group.")
 def stop_command(names: tuple[str, ...], kill: bool) -> None:
-    """Stop programs, by name or glob (`npl-*`); they stay down until `lab start`."""
+    """Stop programs, by name or glob, until `lab start`."""
     click.echo("\n".join(open_lab().stop(names, kill=kill)))
 
 
 @lab.command("start")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def start_command(names: tuple[str, ...]) -> None:
-    """Start programs, by name or glob, and return when they are ready."""
+    """Start programs, by name or glob, and wait until they serve."""
     click.echo("\n".join(open_lab().start(names)))
 
 
@@ -115,7 +115,7 @@ def calls_command(
     ledger: TextIO | None,
     output: str,
 ) -> None:
-    """Place real calls from the carrier through both routers, and count what became of them.
+    """Place real calls through both routers and count their fates.
 
     lost: no 200 OK within 5 s of the first INVITE. failed: a final error answer, also counted in
     lost. misrouted: answered by another SAMU or on a path its mode did not allow. cut: answered,

@@ -74,7 +74,7 @@ def _print(facts: dict[str, Any]) -> None:
 @click.argument("operation_id", metavar="OPERATION")
 @click.pass_obj
 def follow(app: App, operation_id: str, output: str) -> None:
-    """Tell an operation from its first entry, and go on until it has ended."""
+    """Tell an operation from its first entry to its end."""
     with detachable(operation_id):
         view = app.enter().desk.follow(operation_id, tell_entry)
     conclude(view, operation_id, output)

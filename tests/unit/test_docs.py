@@ -25,7 +25,7 @@ from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model import errors
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.telephony.ledger import CallRecord, tally
-from tests.support.commands import ROOT, everything, leaves, problem_of, shown_commands
+from tests.support.commands import ROOT, children, everything, leaves, problem_of, shown_commands
 from tests.support.world import ROUTERS, World, make_world
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -127,6 +127,16 @@ def test_every_command_and_option_says_in_a_sentence_what_it_does(
     for param in command.params:
         if isinstance(param, click.Option):
             assert param.help, f"{words} {param.opts} has no help"
+
+
+def test_the_list_of_verbs_cuts_no_sentence_short() -> None:
+    """In 80 columns `--help` of a noun shows each verb's first sentence whole."""
+    for words, group in everything():
+        if isinstance(group, click.Group):
+            verbs = list(children(group))
+            room = 78 - 6 - max(len(name) for name, _ in verbs)
+            for name, verb in verbs:
+                assert not verb.get_short_help_str(room).endswith("..."), (*words, name)
 
 
 def test_the_one_line_of_every_noun_is_a_sentence() -> None:
