@@ -99,9 +99,9 @@ def verify(
 ) -> None:
     """Verify a copied journal, or the replica of every site.
 
-    With DIRECTORY, a copied journal, and --policy nothing else is needed: no inventory, no network. Exits 8 for
-    any change, gap, reorder, unknown key, missing policy, nothing to verify, or a journal
-    shorter than a checkpoint given.
+    With DIRECTORY, the copied journal, and --policy nothing else is needed: no inventory, no
+    network. Exits 8 for any change, gap, reorder, unknown key, missing policy, nothing to
+    verify, or a journal shorter than a checkpoint given.
     """
     known = [_read(path) for path in checkpoints]
     if directory is not None:
