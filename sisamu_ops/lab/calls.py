@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from sisamu_ops.lab.commands import CLEAN_ENVIRONMENT
 from sisamu_ops.lab.programs import FILES
@@ -25,9 +24,6 @@ from sisamu_ops.lab.requirements import find_tool
 from sisamu_ops.lab.topology import CARRIER, ROUTERS, Host, LabPlace
 from sisamu_ops.model.errors import ConfigurationError, FailedError, RefusedError
 from sisamu_ops.telephony.ledger import CallRecord
-
-if TYPE_CHECKING:
-    from sisamu_ops.lab.lab import Lab
 
 #: Rows of the numbers file; SIPp starts again at the top when it has used them.
 _CALLERS = 1000
@@ -37,7 +33,7 @@ _POLL_S = 0.1
 
 
 def run_calls(
-    lab: Lab,
+    place: LabPlace,
     *,
     rate_per_s: float,
     duration_s: float,
@@ -58,13 +54,13 @@ def run_calls(
             f"{rate_per_s:g} calls a second for {duration_s:g} s make no call",
             remedy="give a --rate and a --duration above 0, and a --hold of 0 or more",
         )
-    (lab.place.root / "calls").mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=lab.place.root / "calls") as directory:
+    (place.root / "calls").mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=place.root / "calls") as directory:
         numbers = Path(directory) / "numbers.csv"
         numbers.write_text(_numbers(samus), "ascii")
         shares = {ROUTERS[0]: total - total // 2, ROUTERS[1]: total // 2}
         runs = [
-            _SippRun(lab.place, router, share, rate_per_s / 2, hold_ms, numbers)
+            _SippRun(place, router, share, rate_per_s / 2, hold_ms, numbers)
             for router, share in shares.items()
             if share
         ]

@@ -179,7 +179,7 @@ class Lab:
         """Place real calls from the carrier to both routers; see `run_calls`."""
         self._require_up()
         return run_calls(
-            self,
+            self.place,
             rate_per_s=rate_per_s,
             duration_s=duration_s,
             hold_ms=hold_ms,

@@ -91,7 +91,7 @@ def test_all_that_is_missing_is_said_at_once(
 def test_calls_go_to_test_numbers_only(samus: dict[str, str]) -> None:
     """A SAMU without a test number is not called, and the refusal names the variable to set."""
     with pytest.raises(RefusedError) as caught:
-        run_calls(Lab("unit"), rate_per_s=1, duration_s=1, hold_ms=0, samus=samus)
+        run_calls(Lab("unit").place, rate_per_s=1, duration_s=1, hold_ms=0, samus=samus)
     assert "samu_test_number" in caught.value.remedy
 
 
