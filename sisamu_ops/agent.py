@@ -134,7 +134,10 @@ class Term:
         return self.tenure.may_start()
 
     def _receive(self, item: InboxItem) -> None:
-        data: dict[str, Any] = {"id": digest_of(item.payload), "name": item.name}
+        data: dict[str, Any] = {
+            "id": digest_of(item.payload),
+            "name": mask_phone_numbers(item.name),
+        }
         try:
             facts = open_report(item.payload, self.policy)
             refused = {h: mask_phone_numbers(str(d)) for h, d in dict(facts["refused"]).items()}

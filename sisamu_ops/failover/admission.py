@@ -184,7 +184,7 @@ class Admission:
         data = {
             # Only who proved who they are may take an id for good.
             "id": request.request_id if request else "",
-            "name": item.name,
+            "name": mask_phone_numbers(item.name),
             "digest": digest,
             "reason": reason + mask_phone_numbers(refusal.message),
             "remedy": mask_phone_numbers(refusal.remedy),

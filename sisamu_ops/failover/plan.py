@@ -103,7 +103,7 @@ def build_plan(
     read_at: datetime,
 ) -> Plan:
     """Plan the move of `samus` to `to` from what was read at `read_at`."""
-    chosen = tuple(sorted(platform.samu(s).samu_id for s in samus))
+    chosen = tuple(sorted({platform.samu(s).samu_id for s in samus}))
     modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in chosen}
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,

@@ -71,7 +71,9 @@ def judge_mode(
         answers[router] = reading.describe(samu_id)
         values.add(reading.value(samu_id))
     agreed = values.pop() if len(values) == 1 else None
-    mode = TelephonyMode(agreed) if agreed else TelephonyMode.UNKNOWN
+    known = {mode.value for mode in TelephonyMode}
+    # A router may hold any word, set by hand: what is no mode is unknown, and told as read.
+    mode = TelephonyMode(agreed) if agreed in known else TelephonyMode.UNKNOWN
     return ModeReading(samu_id=samu_id, mode=mode, read_at=read_at, routers=answers)
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from sisamu_ops.journal.canonical import canonical_bytes, parse_canonical
 from sisamu_ops.journal.privacy import refuse_phone_numbers
@@ -22,9 +22,15 @@ from sisamu_ops.model.errors import ConfigurationError, IntegrityError
 
 NAMESPACE = "sisamu-request"
 MAX_DOCUMENT_BYTES = 16_384
+#: Far beyond what ssh-keygen writes, and below what an entry or an argument can hold.
+_MAX_SIGNATURE = 8_192
+_MAX_PRINCIPAL = 256
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"platform", "id", "verb", "samus", "to", "targets", "reason", "created", "expires"}
 _OPTIONAL = {"plan"}
+
+Read = TypeVar("Read")
 
 
 class Verb(Enum):
@@ -94,10 +100,14 @@ def rfc3339(moment: datetime) -> str:
 
 
 def parse_rfc3339(text: object) -> datetime:
-    """Read a UTC time written by `rfc3339`; ValueError otherwise."""
-    if not isinstance(text, str) or not text.endswith("Z"):
-        raise ValueError(f"{text!r} is not an RFC 3339 time in UTC")
-    return datetime.fromisoformat(text.removesuffix("Z") + "+00:00")
+    """Read a UTC time written by `rfc3339`; ValueError, or TypeError when it is no text."""
+    if not isinstance(text, str):
+        raise TypeError("a time is text")
+    # ISO 8601 has many more forms, some without a zone: only our own is taken.
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not UTC or rfc3339(moment) != text:
+        raise ValueError("a time is written as 2026-01-02T03:04:05.678Z")
+    return moment
 
 
 def new_request(
@@ -118,10 +128,16 @@ def new_request(
             "a reason is required", place="--reason", remedy="say why in a few words"
         )
     refuse_phone_numbers(reason, place="--reason")
+    if plan and not _DIGEST.fullmatch(plan):
+        raise ConfigurationError(
+            "this is not the digest of a plan",
+            place="--plan",
+            remedy=f"copy all 64 digits that `sisamu {verb.value} plan` printed",
+        )
     return Request(
         platform=platform, request_id=f"{verb.value}-{uuid.uuid4().hex[:12]}", verb=verb,
-        reason=reason, created=now, expires=now + lifetime, samus=tuple(sorted(samus)), to=to,
-        targets=tuple(sorted(targets)), plan=plan,
+        reason=reason, created=now, expires=now + lifetime, samus=tuple(sorted(set(samus))), to=to,
+        targets=tuple(sorted(set(targets))), plan=plan,
     )  # fmt: skip
 
 
@@ -142,7 +158,17 @@ def open_envelope(payload: bytes) -> Envelope:
         raise _malformed("the envelope needs document, signature and principal")
     if not all(isinstance(value, str) for value in fields.values()):
         raise _malformed("the envelope holds something other than text")
+    # Both are given to ssh-keygen by whoever leads: anybody may have written them.
+    if not _printable(fields["principal"]) or len(fields["principal"]) > _MAX_PRINCIPAL:
+        raise _malformed("the principal cannot be a name")
+    armour = fields["signature"]
+    if not _printable(armour.replace("\n", "")) or len(armour) > _MAX_SIGNATURE:
+        raise _malformed("the signature cannot be an armoured one")
     return Envelope(**fields)
+
+
+def _printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def parse_request(document: bytes) -> Request:
@@ -150,35 +176,48 @@ def parse_request(document: bytes) -> Request:
     if len(document) > MAX_DOCUMENT_BYTES:
         raise _malformed(f"the request is over {MAX_DOCUMENT_BYTES} bytes")
     fields = _object(document, "the request")
-    if not set(fields) >= _FIELDS or not set(fields) <= _FIELDS | _OPTIONAL:
-        odd = sorted(_FIELDS.symmetric_difference(fields) - _OPTIONAL)
-        raise _malformed(f"missing or unknown fields: {', '.join(odd)}")
-    try:
-        return _request(fields)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise _malformed(str(error)) from error
+    missing = sorted(_FIELDS - set(fields))
+    if missing:
+        raise _malformed(f"the request lacks {', '.join(missing)}")
+    if not set(fields) <= _FIELDS | _OPTIONAL:
+        raise _malformed("the request has fields that no request has")
+    return _request(fields)
 
 
 def _request(fields: dict[str, Any]) -> Request:
-    if not _ID.fullmatch(fields["id"]):
-        raise ValueError("the id is not 8 to 64 of a-z, 0-9 and -")
     return Request(
-        platform=_text(fields["platform"]), request_id=fields["id"], verb=Verb(fields["verb"]),
-        samus=_texts(fields["samus"]), to=_text(fields["to"]), targets=_texts(fields["targets"]),
-        reason=_text(fields["reason"]), created=parse_rfc3339(fields["created"]),
-        expires=parse_rfc3339(fields["expires"]), plan=_text(fields.get("plan", "")),
+        platform=_field(fields, "platform", _text), request_id=_field(fields, "id", _id),
+        verb=_field(fields, "verb", Verb), samus=_field(fields, "samus", _texts),
+        to=_field(fields, "to", _text), targets=_field(fields, "targets", _texts),
+        reason=_field(fields, "reason", _text), created=_field(fields, "created", parse_rfc3339),
+        expires=_field(fields, "expires", parse_rfc3339),
+        plan=_field(fields, "plan", _text) if "plan" in fields else "",
     )  # fmt: skip
+
+
+def _field(fields: dict[str, Any], name: str, read: Callable[[Any], Read]) -> Read:
+    """Read one field; what is wrong is named and never repeated: a refusal is journalled."""
+    try:
+        return read(fields[name])
+    except (ValueError, TypeError) as error:
+        raise _malformed(f"the field {name} is not what a request has there") from error
+
+
+def _id(value: object) -> str:
+    if not _ID.fullmatch(_text(value)):
+        raise ValueError("an id is 8 to 64 of a-z, 0-9 and -")
+    return _text(value)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+        raise TypeError("not text")
     return value
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+        raise TypeError("not a list")
     return tuple(_text(item) for item in value)
 
 
