@@ -16,7 +16,6 @@ from tests.support.desk import (
     ROOT,
     SISAMU,
     Desk,
-    await_leader,
     await_mode,
     family,
     load,
@@ -24,7 +23,7 @@ from tests.support.desk import (
     paused,
     resume,
 )
-from tests.support.lab import await_that, invite, kamcmd
+from tests.support.lab import await_that, invite, kamcmd, transactions
 
 REASON = ("--reason", "a test of the lab")
 SWITCHOVER = ("switchover", "start", "--samu", "300", *REASON)
@@ -39,8 +38,7 @@ NOMINAL = ["nominal", "nominal"]
 def healthy(desk: Desk) -> Iterator[None]:
     """Every test finds the lab led and SAMU 300 nominal, and leaves every program running."""
     desk.lab.start(("*",))
-    await_leader(desk)
-    desk.nominal()
+    desk.settle()
     yield
     desk.lab.heal()
 
@@ -51,7 +49,7 @@ def other(site: str) -> str:
 
 def test_there_and_back_loses_no_call(desk: Desk) -> None:
     """Switchover and failback at 20 calls a second: 0 lost, 0 misrouted, 0 cut."""
-    with load(desk, 20) as placed:
+    with load(desk) as placed:
         there = desk.read(*SWITCHOVER)
         assert (there["outcome"], modes(desk.lab)) == ("done", BACKUP)
         back = desk.read(*FAILBACK)
@@ -65,8 +63,9 @@ def test_a_dead_platform_is_left_for_backup(desk: Desk) -> None:
     """With every platform instance killed, failover ends done and calls are answered again."""
     desk.lab.stop(("npl-*",), kill=True)
     assert desk.read(*FAILOVER)["outcome"] == "done"
-    with load(desk, 3) as placed:
-        pass
+    with load(desk) as placed:
+        answered = transactions(desk.lab, "otn-paris") + 30
+        await_that(lambda: transactions(desk.lab, "otn-paris") > answered)
     assert placed.clean == (0, 0, 0)
     assert placed.figures["answered_backup"] == placed.figures["attempted"]
 
@@ -100,7 +99,7 @@ def await_armed(desk: Desk) -> None:
 def test_the_next_leader_finishes(desk: Desk, half_way: subprocess.Popen[str]) -> None:
     """The leading agent killed between two routers: the next seals, reads, finishes; 0 lost."""
     leader = desk.leader()
-    with load(desk, 14) as placed:
+    with load(desk) as placed:
         os.kill(desk.pid(f"agent-{leader}"), signal.SIGKILL)
         resume(desk.pid("sshd-otn-lyon"))
         half_way.wait(timeout=60)
@@ -119,7 +118,7 @@ def test_a_cut_off_leader_is_finished_elsewhere(
     """The leader's site cut off: finished where reachable, unknown there, settled after heal."""
     leader = desk.leader()
     cut_off, reached = f"otn-{leader}", f"otn-{other(leader)}"
-    with load(desk, 25) as placed:
+    with load(desk) as placed:
         desk.lab.partition(leader)
         resume(desk.pid("sshd-otn-lyon"))
         half_way.wait(timeout=90)
@@ -179,7 +178,7 @@ def test_a_woken_leader_is_refused_by_the_target(desk: Desk) -> None:
         env=os.environ | {"SISAMU_LAB_NAME": place.name, "SISAMU_GUARD_DISARMED": "1"},
     )  # fmt: skip
     try:
-        assert await_leader(desk) == "paris"
+        assert desk.await_leader()["leader"]["site"] == "paris"
         desk.lab.start(("agent-lyon", "agent-lille"))
         sshd = desk.pid("sshd-otn-lyon")
         process = desk.start(*SWITCHOVER, "-o", "json")
@@ -190,7 +189,7 @@ def test_a_woken_leader_is_refused_by_the_target(desk: Desk) -> None:
             tree = family(agent.pid)
             with paused(*tree):
                 resume(sshd)
-                assert await_leader(desk, other_than="paris") == "lyon"
+                assert desk.await_leader(other_than="paris")["leader"]["site"] == "lyon"
                 process.wait(timeout=60)
                 assert process.returncode == 0
                 assert modes(desk.lab) == BACKUP
@@ -224,7 +223,7 @@ def _reports(desk: Desk) -> list[dict[str, dict[str, dict[str, str]]]]:
 def test_calls_flow_without_us(desk: Desk) -> None:
     """Every agent and all of ZooKeeper killed under load: the mode holds, 0 lost."""
     desk.run(*SWITCHOVER)
-    with load(desk, 8) as placed:
+    with load(desk) as placed:
         desk.lab.stop(("agent-*", "zookeeper-*"), kill=True)
         status = desk.read("status")
         assert status["leader"]["site"] is None

@@ -65,14 +65,26 @@ class Desk:
         """Return the leading site."""
         return str(self.read("leader", "show")["site"])
 
-    def nominal(self) -> None:
-        """Bring SAMU 300 back to nominal, whatever a test did; a led lab is needed."""
-        samu = self.samu()
+    def settle(self) -> None:
+        """Wait for a leader, and bring SAMU 300 back to nominal, whatever a test did."""
+        status = self.await_leader()
+        samu = next(samu for samu in status["samus"] if samu["id"] == "300")
         if samu["operation"] and samu["operation"]["outcome"] in ("unknown", "running"):
             self.run("reconcile", "--reason", "between tests")
             samu = self.samu()
         if (samu["mode"], samu["intended_mode"]) != ("nominal", "nominal"):
             self.run("failback", "start", "--samu", "300", "--reason", "between tests")
+
+    def await_leader(self, other_than: str = "") -> dict[str, Any]:
+        """Wait until a site other than the given one leads; return the status that says so."""
+        found: list[dict[str, Any]] = []
+
+        def led() -> bool:
+            found.append(self.read("status"))
+            return found[-1]["leader"]["site"] not in (None, other_than)
+
+        await_that(led, 30)
+        return found[-1]
 
     def pid(self, program: str) -> int:
         """Return the process of a program."""
@@ -92,21 +104,6 @@ def running_mode(lab: Lab, router: str, samu_id: str = "300") -> str:
 def await_mode(lab: Lab, router: str, mode: str, timeout_s: float = 30) -> None:
     """Wait until a running router has a mode for SAMU 300."""
     await_that(lambda: running_mode(lab, router) == mode, timeout_s)
-
-
-def await_leader(desk: Desk, other_than: str = "", timeout_s: float = 30) -> str:
-    """Wait until a site other than the given one leads."""
-    found: list[str] = []
-
-    def led() -> bool:
-        process = desk.start("leader", "show", "-o", "json")
-        out, _ = process.communicate()
-        if process.returncode == 0 and json.loads(out)["site"] != other_than:
-            found.append(json.loads(out)["site"])
-        return bool(found)
-
-    await_that(led, timeout_s)
-    return found[0]
 
 
 @contextmanager
@@ -152,19 +149,19 @@ class Load:
 
 
 @contextmanager
-def load(desk: Desk, duration_s: int, rate: int = 20) -> Iterator[Load]:
-    """Place calls to SAMU 300 meanwhile; the body begins when both routers have had some."""
+def load(desk: Desk, rate: int = 20) -> Iterator[Load]:
+    """Place calls to SAMU 300 for as long as the body lasts, begun once both routers had some."""
     before = {router: transactions(desk.lab, router) for router in ROUTER_NAMES}
     process = desk.start(
-        "lab", "calls", "--rate", str(rate), "--duration", str(duration_s), "--hold", "1",
-        "-o", "json",
-    )  # fmt: skip
+        "lab", "calls", "--rate", str(rate), "--duration", "300", "--hold", "1", "-o", "json"
+    )
     placed = Load(figures={})
     try:
         await_that(lambda: all(transactions(desk.lab, r) > before[r] + 5 for r in ROUTER_NAMES), 20)
         yield placed
-        out, err = process.communicate(timeout=duration_s + 60)
-        assert process.returncode == 0, err
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 9, err
         placed.figures.update(json.loads(out))
     finally:
         process.kill()

@@ -1,0 +1,72 @@
+"""An operation's entries as the leader writes them, for folds that need no signature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sisamu_ops.failover.request import rfc3339
+from sisamu_ops.failover.state import State, fold
+from sisamu_ops.journal.entry import Entry
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ID = "failover-0123456789ab"
+TARGETS = {"samu-300": {"300": "armed"}, "otn-paris": {"300": "backup"}, "otn-lyon": {"300": "backup"}}  # fmt: skip  # noqa: E501
+
+#: One entry's data of every kind, true to its promise.
+DATA: dict[str, dict[str, Any]] = {
+    "leadership.taken": {"site": "lyon"},
+    "leadership.left": {"site": "lyon"},
+    "request.accepted": {
+        "id": ID, "digest": "d1", "verb": "failover", "reason": "flooded", "samus": ["300"],
+        "to": "backup", "plan": "p1", "changes": TARGETS, "findings": ["mode-known: not read"],
+        "request": {"document": "{}", "signature": "s", "principal": "oncall@lab",
+                    "namespace": "sisamu-request"},
+    },
+    "request.refused": {
+        "id": "", "name": "odd.item", "digest": "d2", "reason": "it has expired",
+        "remedy": "sign it anew", "rules": ["plan-digest"],
+    },
+    "request.finished": {"request": "reconcile-1", "outcome": "done"},
+    "step.started": {"operation": ID, "playbook": "samu_failover.yml", "targets": TARGETS},
+    "step.outcome": {
+        "operation": ID, "step": 1, "target": "otn-paris", "outcome": "done", "detail": "read back",
+    },
+    "call.proved": {
+        "operation": ID, "step": 1, "host": "otn-paris", "via": "router",
+        "result": {"answered": True, "status": 200, "answered_by": "backup;samu=300", "pdd_ms": 42},
+    },
+    "operation.ended": {"operation": ID, "outcome": "done", "moved": True, "detail": "all well"},
+    "seal.started": {"operation": ID, "targets": ["otn-paris"], "cause": "takeover"},
+    "seal.outcome": {
+        "operation": ID, "seal": 1, "sealed": ["otn-paris"], "not_sealed": {"otn-lyon": "cut off"},
+    },
+    "enrol.started": {"request": "enrol-1", "target": "otn-lyon"},
+    "enrol.outcome": {
+        "request": "enrol-1", "target": "otn-lyon", "token": {"epoch": 3, "index": 9},
+        "outcome": "done", "detail": "a new fence",
+    },
+    "report.received": {
+        "id": "r1", "name": "report.paris.1", "site": "paris", "token": "2.7", "operation": ID,
+        "refused": {"otn-lyon": "older-token by 3.9"},
+    },
+}  # fmt: skip
+
+
+def told(kind: str, index: int = 0, epoch: int = 1, **changes: Any) -> Entry:
+    """Return an entry of a kind; its time is START plus `index` seconds."""
+    return Entry(
+        origin="world/journal", index=index, epoch=epoch, site="lyon",
+        time=rfc3339(START + timedelta(seconds=index)), kind=kind, data=DATA[kind] | changes,
+    )  # fmt: skip
+
+
+def numbered(entries: Iterable[tuple[str, dict[str, Any]]], epoch: int = 1) -> list[Entry]:
+    """Return entries in order, each a kind and what differs from the usual."""
+    return [told(kind, i, epoch, **changes) for i, (kind, changes) in enumerate(entries)]
+
+
+def folded(*entries: tuple[str, dict[str, Any]]) -> State:
+    """Return the state after these entries."""
+    return fold(numbered(entries))
