@@ -24,7 +24,7 @@ from sisamu_ops.failover.request import digest_of
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader
-from sisamu_ops.journal.privacy import mask_phone_numbers
+from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.replicate import Replicator, read_entry
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.contending import judge_standing
@@ -136,11 +136,11 @@ class Term:
     def _receive(self, item: InboxItem) -> None:
         data: dict[str, Any] = {
             "id": digest_of(item.payload),
-            "name": mask_phone_numbers(item.name),
+            "name": for_the_journal(item.name),
         }
         try:
             facts = open_report(item.payload, self.policy)
-            refused = {h: mask_phone_numbers(str(d)) for h, d in dict(facts["refused"]).items()}
+            refused = {h: for_the_journal(str(d)) for h, d in dict(facts["refused"]).items()}
             data |= {"site": str(facts["site"]), "token": str(facts["token"])}
             data |= {"operation": str(facts["operation"]), "refused": refused}
         except (RefusedError, KeyError, TypeError, ValueError):

@@ -24,7 +24,7 @@ from sisamu_ops.failover.request import (
 )
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.port import InboxItem
-from sisamu_ops.journal.privacy import mask_phone_numbers, refuse_phone_numbers
+from sisamu_ops.journal.privacy import for_the_journal, refuse_phone_numbers
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.model.platform import Platform
@@ -139,7 +139,7 @@ class Admission:
         if request.verb is Verb.RECONCILE:
             return {}
         if request.verb is Verb.ENROL:
-            return {"targets": [self.platform.host(t).host for t in request.targets]}
+            return {"targets": self._enrollable(request)}
         plan = self._plan(request)
         if plan.blocked_by:
             raise _RefusalError(
@@ -161,6 +161,11 @@ class Admission:
             "findings": [f"{f.rule}: {f.message}" for f in plan.findings],
         }
 
+    def _enrollable(self, request: Request) -> list[str]:
+        if not request.targets:
+            raise _RefusalError("the request names no target", remedy="name one: target enrol HOST")
+        return sorted({self.platform.host(t).host for t in request.targets})
+
     def _plan(self, request: Request) -> Plan:
         policy = self.platform.policy
         if not request.samus:
@@ -180,14 +185,14 @@ class Admission:
         if digest in self.state.answers:
             self._duplicates.add(item.name)
             return
-        reason = mask_phone_numbers(f"{refusal.place}: " if refusal.place else "")
+        reason = for_the_journal(f"{refusal.place}: " if refusal.place else "")
         data = {
             # Only who proved who they are may take an id for good.
             "id": request.request_id if request else "",
-            "name": mask_phone_numbers(item.name),
+            "name": for_the_journal(item.name),
             "digest": digest,
-            "reason": reason + mask_phone_numbers(refusal.message),
-            "remedy": mask_phone_numbers(refusal.remedy),
+            "reason": reason + for_the_journal(refusal.message),
+            "remedy": for_the_journal(refusal.remedy),
             "rules": list(getattr(refusal, "rules", ())),
         }
         self._write("request.refused", data, item)

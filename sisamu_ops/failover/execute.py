@@ -17,7 +17,7 @@ from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, RunEnd, Targe
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading, judge_sealed
 from sisamu_ops.failover.state import Operation, State, Step
 from sisamu_ops.journal.entry import Entry
-from sisamu_ops.journal.privacy import mask_phone_numbers
+from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.port import LeasedTenure
 from sisamu_ops.model.errors import LeadershipError
@@ -155,7 +155,7 @@ class Executor:
                 "step": step.index,
                 "target": host,
                 "outcome": result.outcome.value,
-                "detail": mask_phone_numbers(result.detail),
+                "detail": for_the_journal(result.detail),
             },
         )
 
@@ -200,9 +200,7 @@ class Executor:
                 "seal": entry.index,
                 "sealed": [h for h in hosts if readings[h].sealed],
                 "not_sealed": {
-                    h: mask_phone_numbers(readings[h].problem)
-                    for h in hosts
-                    if not readings[h].sealed
+                    h: for_the_journal(readings[h].problem) for h in hosts if not readings[h].sealed
                 },
             },
         )
@@ -230,7 +228,7 @@ class Executor:
                 "operation": operation.operation_id,
                 "outcome": overall.value,
                 "moved": moved,
-                "detail": "; ".join(details),
+                "detail": for_the_journal("; ".join(details)),
             },
         )
 
@@ -271,7 +269,7 @@ class Executor:
                 "target": reading.host,
                 "token": token.to_json(),
                 "outcome": outcome.value,
-                "detail": mask_phone_numbers(reading.problem),
+                "detail": for_the_journal(reading.problem),
             },
         )
         return outcome
@@ -304,7 +302,7 @@ def _call(operation: Operation, step: Step, event: Mapping[str, Any]) -> dict[st
         "result": {
             "answered": bool(result.get("answered")),
             "status": int(result.get("status") or 0),
-            "answered_by": mask_phone_numbers(str(result.get("answered_by") or "")),
+            "answered_by": for_the_journal(str(result.get("answered_by") or "")),
             "pdd_ms": int(result.get("pdd_ms") or 0),
         },
     }

@@ -48,6 +48,9 @@ _NUMBER = "|".join(
 )
 _SCAN = re.compile(rf"(?P<evidence>{_EVIDENCE})|(?P<number>{_NUMBER})")
 
+#: Captured text beyond this tells nobody more, and an entry has room for 65,535 bytes in all.
+MOST_CHARACTERS = 1_000
+
 
 def mask_phone_numbers(text: str) -> str:
     """Give the text with everything shaped like a telephone number replaced by `MASK`."""
@@ -57,6 +60,12 @@ def mask_phone_numbers(text: str) -> str:
             parts += [text[kept : match.start()], MASK]
             kept = match.end()
     return "".join([*parts, text[kept:]])
+
+
+def for_the_journal(text: str) -> str:
+    """Make captured text fit to be kept: phone-like strings masked, and no longer than a page."""
+    masked = mask_phone_numbers(text)
+    return masked if len(masked) <= MOST_CHARACTERS else masked[: MOST_CHARACTERS - 1] + "…"
 
 
 def refuse_phone_numbers(text: str, place: str) -> None:
