@@ -134,7 +134,7 @@ def ask(*arguments: str, good: tuple[int, ...] = (0,)) -> Any:
     """Run a command and return its JSON."""
     command = [SISAMU, *arguments, "-o", "json"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
-    if done.returncode not in good:
+    if done.returncode not in good or not done.stdout:
         raise DemoError(f"sisamu {' '.join(arguments)}: exit {done.returncode}")
     return json.loads(done.stdout)
 
@@ -143,6 +143,8 @@ def ask(*arguments: str, good: tuple[int, ...] = (0,)) -> Any:
 def own_lab() -> Iterator[None]:
     """Bring a lab of its own up, and take it down whatever happens."""
     os.environ.setdefault("SISAMU_LAB_NAME", "demo")
+    # Set by hand: a shell starts its background jobs deaf to SIGINT.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         sisamu("lab", "up")
