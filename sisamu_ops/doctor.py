@@ -38,23 +38,20 @@ class Doctor:
     def examine(self) -> list[Check]:
         """Return every check, good ones too."""
         return [
-            self._guarded("identity", UNAUTHORISED, self._check_identity),
-            self._guarded("leader", UNLED, self._check_leader),
-            *self._check_sites(),
-            *self._check_targets(),
+            *self._guarded("identity", UNAUTHORISED, lambda: [self._check_identity()]),
+            *self._guarded("leader", UNLED, lambda: [self._check_leader()]),
+            *self._guarded("sites", UNREACHED, self._check_sites),
+            *self._guarded("targets", UNREACHED, self._check_targets),
         ]
 
-    def _guarded(self, name: str, exit_code: int, check: Callable[[], Check]) -> Check:
+    def _guarded(self, name: str, exit_code: int, check: Callable[[], list[Check]]) -> list[Check]:
         try:
             return check()
         except SisamuError as error:
-            return Check(
-                name=name,
-                ok=False,
-                detail=error.message,
-                remedy=error.remedy or "see README, Troubleshooting",
-                exit_code=exit_code,
-            )
+            remedy = error.remedy or "see README, Troubleshooting"
+            return [
+                Check(name=name, ok=False, detail=error.message, remedy=remedy, exit_code=exit_code)
+            ]
 
     def _check_identity(self) -> Check:
         principal = self.principal()
@@ -109,19 +106,7 @@ class Doctor:
         ]
 
     def _check_targets(self) -> list[Check]:
-        try:
-            readings = self.read_targets()
-        except SisamuError as error:
-            return [
-                Check(
-                    name="targets",
-                    ok=False,
-                    detail=error.message,
-                    remedy=error.remedy,
-                    exit_code=UNREACHED,
-                )
-            ]
-        return [_check_target(host, reading) for host, reading in readings.items()]
+        return [_check_target(host, reading) for host, reading in self.read_targets().items()]
 
 
 def _check_target(host: str, reading: Reading) -> Check:

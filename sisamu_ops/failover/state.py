@@ -228,10 +228,10 @@ def _started(state: State, entry: Entry) -> None:
 
 def _outcome(state: State, entry: Entry) -> None:
     data = _data(entry)
-    for step in state.operations[data["operation"]].steps:
-        if step.index == data["step"]:
-            step.outcomes[data["target"]] = Outcome(data["outcome"])
-            step.details[data["target"]] = data["detail"]
+    steps = {step.index: step for step in state.operations[data["operation"]].steps}
+    step = steps[data["step"]]
+    step.outcomes[data["target"]] = Outcome(data["outcome"])
+    step.details[data["target"]] = data["detail"]
 
 
 def _called(state: State, entry: Entry) -> None:

@@ -12,7 +12,11 @@ from sisamu_ops.journal.entry import Entry
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ID = "failover-0123456789ab"
-TARGETS = {"samu-300": {"300": "armed"}, "otn-paris": {"300": "backup"}, "otn-lyon": {"300": "backup"}}  # fmt: skip  # noqa: E501
+TARGETS = {
+    "samu-300": {"300": "armed"},
+    "otn-paris": {"300": "backup"},
+    "otn-lyon": {"300": "backup"},
+}
 
 #: One entry's data of every kind, true to its promise.
 DATA: dict[str, dict[str, Any]] = {

@@ -1,0 +1,88 @@
+"""Entries in plain words: every kind has a sentence, and the sentence says the facts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from sisamu_ops.failover.state import _HANDLERS
+from sisamu_ops.failover.story import _TELLERS, story, tell
+from tests.support.told import DATA, ID, numbered, told
+
+SAID = {
+    "leadership.taken": ["lyon", "epoch 4"],
+    "leadership.left": ["lyon", "epoch 4"],
+    "request.accepted": ["oncall@lab", "failover", "SAMU 300", "backup", "flooded", "mode-known"],
+    "request.refused": ["odd.item", "plan-digest", "it has expired"],
+    "request.finished": ["done"],
+    "step.started": ["lyon", "samu_failover.yml", "token 4.7", "otn-paris", "samu-300"],
+    "step.outcome": ["otn-paris", "done", "read back"],
+    "call.proved": ["otn-paris", "backup;samu=300", "42 ms"],
+    "operation.ended": ["done", "all well"],
+    "seal.started": ["lyon", "otn-paris", "token 4.7", "takeover"],
+    "seal.outcome": ["otn-paris", "otn-lyon could not be sealed: cut off"],
+    "enrol.started": ["lyon", "otn-lyon"],
+    "enrol.outcome": ["otn-lyon", "done", "a new fence"],
+    "report.received": ["paris", "2.7", "otn-lyon", "older-token"],
+}
+
+
+def test_every_kind_of_the_fold_has_a_sentence() -> None:
+    """What changes the state can be told; what can be told is folded."""
+    assert set(_TELLERS) == set(_HANDLERS) == set(SAID)
+
+
+@pytest.mark.parametrize("kind", sorted(SAID))
+def test_a_sentence_says_the_facts(kind: str) -> None:
+    """Who, what, where, with which token and what came of it stand in the sentence."""
+    sentence = tell(told(kind, 7, epoch=4))
+    assert [fact for fact in SAID[kind] if fact not in sentence] == []
+    assert re.fullmatch(r"\S.*\.", sentence)
+
+
+@pytest.mark.parametrize(
+    ("verb", "changes", "said"),
+    [
+        ("enrol", {"targets": ["otn-lyon"]}, "enrol otn-lyon"),
+        ("reconcile", {}, "settle every unknown outcome"),
+    ],
+)
+def test_other_requests_are_told_too(verb: str, changes: dict[str, object], said: str) -> None:
+    """An enrolment and a reconcile name no SAMU, and are told without one."""
+    data = {k: DATA["request.accepted"][k] for k in ("id", "digest", "reason", "request")}
+    entry = replace(told("request.accepted"), data=data | {"verb": verb} | changes)
+    assert said in tell(entry)
+
+
+def test_silence_is_told_as_silence() -> None:
+    """A test call without an answer says so."""
+    result = {"answered": False, "status": 503, "answered_by": "", "pdd_ms": 0}
+    assert "not answered (status 503)" in tell(told("call.proved", result=result))
+    assert "(status none)" in tell(told("call.proved", result=result | {"status": 0}))
+
+
+def test_an_unknown_kind_is_named() -> None:
+    """An entry of a later version is told by its kind rather than left out."""
+    assert "gate.passed" in tell(replace(told("leadership.left"), kind="gate.passed"))
+
+
+def test_a_story_is_the_chain_of_one_operation() -> None:
+    """Entries of others stay out; a change of leadership in its midst belongs to it."""
+    entries = numbered(
+        [
+            ("leadership.taken", {}),
+            ("request.accepted", {"id": "other"}),
+            ("request.accepted", {}),
+            ("step.started", {}),
+            ("step.outcome", {"operation": "other"}),
+            ("leadership.taken", {}),
+            ("seal.started", {}),
+            ("operation.ended", {}),
+            ("leadership.left", {}),
+        ]
+    )
+    assert [entry.index for entry in story(entries, ID)] == [2, 3, 5, 6, 7]
+    assert [entry.index for entry in story(entries, "other")] == [1, 4]
+    assert story(entries, "nothing") == []
