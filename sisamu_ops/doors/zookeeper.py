@@ -248,7 +248,6 @@ class ZooKeeperContention:
         self._timeout_ms = timeout_ms
         self._tick_ms = tick_ms
         self._wait_s = timeout_ms / 1000
-        self._tenure: ZooKeeperTenure | None = None
         self._show()
 
     def _show(self) -> None:
