@@ -106,21 +106,27 @@ def _start(command: list[str], lease_fd: int) -> int:
     return child
 
 
+def _over(lease: _Lease, deadline_ns: int) -> int | None:
+    """Return why nothing may run any more, None while it may."""
+    if lease.gone:
+        return AGENT_GONE
+    if _now_ns() >= min(lease.end_ns, deadline_ns):
+        return LEASE_ENDED if lease.end_ns <= deadline_ns else DEADLINE_PASSED
+    return None
+
+
 def _watch(child: int, lease: _Lease, deadline_ns: int) -> int | None:
     """Wait for the child or for a reason to kill it; return the reason, None when it ended."""
     exited = os.pidfd_open(child)
     while True:
-        end_ns = min(lease.end_ns, deadline_ns)
-        if _now_ns() >= end_ns:
-            return LEASE_ENDED if lease.end_ns <= deadline_ns else DEADLINE_PASSED
-        wait_s = (end_ns - _now_ns()) / 1e9
+        if (reason := _over(lease, deadline_ns)) is not None:
+            return reason
+        wait_s = (min(lease.end_ns, deadline_ns) - _now_ns()) / 1e9
         ready, _, _ = select.select([exited, lease.descriptor], [], [], max(0.0, wait_s))
         if exited in ready:
             return None
         if lease.descriptor in ready:
             lease.take()
-            if lease.gone:
-                return AGENT_GONE
 
 
 def main(arguments: list[str]) -> int:
@@ -131,6 +137,8 @@ def main(arguments: list[str]) -> int:
         return AGENT_GONE
     lease = _Lease(int(lease_fd))
     lease.take()
+    if armed != "disarmed" and (reason := _over(lease, int(deadline_ns))) is not None:
+        return reason
     child = _start(command, lease.descriptor)
     if armed == "disarmed":
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
