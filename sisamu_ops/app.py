@@ -182,6 +182,7 @@ class App:
         from sisamu_ops.journal.keys import load_policy
 
         if self.is_local:
+            self.connect()  # makes the directory, or says why it cannot be one
             self._make_local_trust()
         return load_policy(self.policy_path)
 

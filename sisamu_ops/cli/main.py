@@ -129,6 +129,7 @@ def main() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
+    screen = sys.stdout
     try:
         status = cli.main(standalone_mode=False)
     except SisamuError as error:
@@ -140,7 +141,10 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(StoppedError.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit:
+        # Click wraps the output and exits 1 when its reader is gone. That is no bug, and may have
+        # kept the outcome from being told, so it is not done either.
+        if sys.stdout is not screen:
+            sys.exit(StoppedError.exit_code)
+        raise
     sys.exit(status if isinstance(status, int) else 0)

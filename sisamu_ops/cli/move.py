@@ -91,7 +91,7 @@ def _verb(name: str, summary: str) -> click.Group:
     ) -> None:
         from sisamu_ops.failover.request import Verb
 
-        request = app.desk.new_request(
+        request = app.enter().desk.new_request(
             Verb(name),
             reason=reason,
             lifetime=lifetime(expires_min),

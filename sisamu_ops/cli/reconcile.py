@@ -17,5 +17,7 @@ def reconcile(app: App, reason: str, expires_min: int, output: str) -> None:
     """Seal, read and complete every operation whose outcome is unknown."""
     from sisamu_ops.failover.request import Verb
 
-    request = app.desk.new_request(Verb.RECONCILE, reason=reason, lifetime=lifetime(expires_min))
+    request = app.enter().desk.new_request(
+        Verb.RECONCILE, reason=reason, lifetime=lifetime(expires_min)
+    )
     carry_out(app, request, output)

@@ -62,7 +62,7 @@ def enrol(app: App, hosts: tuple[str, ...], reason: str, expires_min: int, outpu
     """Give targets their fence file; signed and journalled. One without it refuses changes."""
     from sisamu_ops.failover.request import Verb
 
-    request = app.desk.new_request(
+    request = app.enter().desk.new_request(
         Verb.ENROL, reason=reason, lifetime=lifetime(expires_min), targets=hosts
     )
     carry_out(app, request, output)

@@ -1,0 +1,188 @@
+"""The inventory is the only topology: the lab's is the lab, a wrong one says all its problems."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sisamu_ops.doors.inventory import load_platform
+from sisamu_ops.lab import topology
+from sisamu_ops.leadership.contending import check_votes
+from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.platform import Platform, SiteRole
+
+# Ansible is set up once a process; here one process reads many inventories.
+pytestmark = pytest.mark.filterwarnings("ignore:AnsibleCollectionFinder")
+
+LAB = Path(__file__).resolve().parents[2] / "inventories/lab"
+PREFIX = topology.NAMESPACE_PREFIX
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> topology.LabPlace:
+    monkeypatch.setenv("SISAMU_LAB_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("SISAMU_LAB_NAME", "nosuchlab")
+    return topology.locate_lab()
+
+
+@pytest.fixture
+def lab(place: topology.LabPlace) -> Platform:
+    return load_platform(LAB)
+
+
+def test_the_sites_are_those_of_the_plan(lab: Platform, place: topology.LabPlace) -> None:
+    """Sites, addresses, homes and roles as the lab builds them; together they can elect."""
+    assert {s.site_id: s.address for s in lab.sites.values()} == {
+        host.name: host.address(PREFIX) for host in topology.SITE_HOSTS
+    }
+    assert {s.site_id: s.home for s in lab.sites.values()} == {
+        site: place.host_dir(site) for site in topology.SITES
+    }
+    leading = {s.site_id for s in lab.sites.values() if s.role is SiteRole.TELEPHONY}
+    assert leading == set(topology.TELEPHONY_SITES) == set(lab.policy.site_order)
+    check_votes(lab)
+
+
+def test_the_targets_are_those_of_the_plan(lab: Platform, place: topology.LabPlace) -> None:
+    """Every fenced host is a target at its address, with its own fence."""
+    fenced = {host.name: host for host in topology.FENCED_HOSTS}
+    assert set(lab.targets) == set(fenced)
+    assert lab.routers == tuple(host.name for host in topology.ROUTERS)
+    assert lab.platform_instances == tuple(host.name for host in topology.PLATFORM_INSTANCES)
+    for name, target in lab.targets.items():
+        assert target.address == fenced[name].address(PREFIX)
+        assert target.fence_dir == str(place.host_dir(name) / "fence")
+        assert target.fence_command[-1] == str(place.host_dir(name) / "sisamu-fence")
+
+
+def test_the_samus_are_those_of_the_plan(lab: Platform) -> None:
+    """Each SAMU with its gateway and numbers; identifiers are text."""
+    assert {s.samu_id for s in topology.SAMUS} == set(lab.samus)
+    for wanted in topology.SAMUS:
+        samu = lab.samus[wanted.samu_id]
+        assert (samu.gateway, samu.number) == (wanted.gateway.name, wanted.number)
+        assert samu.test_number == wanted.test_number
+        assert samu.fallback_numbers
+        assert samu.bridge
+
+
+def test_the_policy_is_that_of_the_plan(lab: Platform, place: topology.LabPlace) -> None:
+    """Platform, operators, servers and trust files are where the lab puts them."""
+    policy = lab.policy
+    assert (policy.platform, policy.origin) == (topology.PLATFORM, topology.ORIGIN)
+    assert set(policy.operators) == {name for name in topology.OPERATORS.values() if name}
+    assert policy.zookeeper == tuple(f"{h.address(PREFIX)}:2181" for h in topology.SITE_HOSTS)
+    assert policy.allowed_signers.parent == policy.known_hosts.parent == place.trust
+    assert policy.verify_policy == place.trust / "policy.json"
+    assert policy.network_namespace == "nosuchlab-ops"
+    assert (policy.session_timeout_ms, policy.tick_ms) == (4000, 500)
+
+
+def test_a_lab_on_loopback_has_no_namespace(place: topology.LabPlace) -> None:
+    """The prefix that `lab up` noted moves every address, and nothing is entered."""
+    place.root.mkdir()
+    (place.root / "prefix").write_text(topology.LOOPBACK_PREFIX)
+    lab = load_platform(LAB)
+    assert lab.policy.network_namespace == ""
+    addresses = [
+        *(s.address for s in lab.sites.values()),
+        *(t.address for t in lab.targets.values()),
+    ]
+    assert all(address.startswith(topology.LOOPBACK_PREFIX + ".") for address in addresses)
+
+
+Change = Callable[[str], str]
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Change], Path]:
+    """Copy the lab's inventory with every file put through a change."""
+
+    def copy(change: Change) -> Path:
+        shutil.copytree(LAB, inventory := tmp_path / "inventory")
+        for file in inventory.rglob("*.yml"):
+            file.write_text(change(file.read_text()))
+        return inventory
+
+    return copy
+
+
+def without(*names: str) -> Change:
+    lines = re.compile(rf"^ *({'|'.join(names)}):.*\n((?: +- .*\n)*)", re.MULTILINE)
+    return lambda text: lines.sub("", text)
+
+
+def instead(name: str, value: str) -> Change:
+    line = re.compile(rf"^( *{name}:).*\n((?: +- .*\n)*)", re.MULTILINE)
+    return lambda text: line.sub(rf"\1 {value}\n", text)
+
+
+def problems(inventory: Path) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_platform(inventory)
+    assert caught.value.place == str(inventory)
+    assert caught.value.remedy
+    return caught.value.message
+
+
+NEEDED = [
+    "site_id", "site_role", "samu_id", "samu_name", "samu_number", "sisamu_platform",
+    "sisamu_coordination", "sisamu_session_timeout_ms", "sisamu_tick_ms", "sisamu_site_order",
+    "sisamu_hold_off_ms", "sisamu_mode_order", "sisamu_allowed_signers", "sisamu_known_hosts",
+    "sisamu_policy", "sisamu_operators", "sisamu_home", "sisamu_fence_command", "sisamu_fence_dir",
+]  # fmt: skip
+
+
+def test_every_missing_variable_is_named_at_once(changed: Callable[[Change], Path]) -> None:
+    """One run names all that is missing, each with a host that lacks it."""
+    said = problems(changed(without(*NEEDED)))
+    assert [name for name in NEEDED if f": {name} is missing" not in said] == []
+
+
+WRONG = [
+    ("sisamu_tick_ms", "soon", "whole number"),
+    ("sisamu_tick_ms", "0", "whole number"),
+    ("sisamu_hold_off_ms", "true", "whole number"),
+    ("sisamu_session_timeout_ms", "1.5", "whole number"),
+    ("sisamu_site_order", "paris", "must be a list"),
+    ("sisamu_operators", "{a: b}", "must be a list"),
+    ("sisamu_fence_command", "python3", "must be a list"),
+    ("site_role", "observer", "telephony or arbiter"),
+    ("ansible_host", "paris.example", "not an IP address"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), WRONG)
+def test_a_variable_of_another_type_is_named(
+    name: str, value: str, said: str, changed: Callable[[Change], Path]
+) -> None:
+    """A number that is none, a list that is none, a role or address nobody has: told as such."""
+    message = problems(changed(instead(name, value)))
+    assert said in message
+    assert name in message
+
+
+def test_missing_and_mistyped_are_told_together(changed: Callable[[Change], Path]) -> None:
+    """Problems of one kind do not hide those of another, nor is one told twice."""
+    lacking, wrong = without("samu_name"), instead("sisamu_tick_ms", "soon")
+    message = problems(changed(lambda text: wrong(lacking(text))))
+    assert message.count("samu_name is missing") == 3
+    assert message.count("sisamu_tick_ms") == 1
+
+
+def test_missing_groups_are_named(tmp_path: Path) -> None:
+    """An inventory without sites, routers or SAMUs is none of a platform."""
+    (inventory := tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    lonely:\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_platform(inventory)
+    assert "site" in caught.value.message
+    assert caught.value.remedy
+
+
+def test_a_template_that_fails_is_told(changed: Callable[[Change], Path]) -> None:
+    """A variable that refers to what is not there is a problem of the inventory, not a crash."""
+    assert problems(changed(instead("sisamu_platform", '"{{ no_such_variable }}"')))
