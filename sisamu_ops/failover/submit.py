@@ -49,11 +49,15 @@ class _Follower:
         """Tell new entries until finished; False when none came for `silence_s`."""
         last = time.monotonic()
         while not finished():
-            if not self._coordination.await_change(1.0) and time.monotonic() - last > silence_s:
-                return False
-            for entry in self.pull():
+            # Much besides an entry is a change: only entries end the silence.
+            self._coordination.await_change(1.0)
+            new = self.pull()
+            for entry in new:
                 tell(entry)
+            if new:
                 last = time.monotonic()
+            elif time.monotonic() - last > silence_s:
+                return False
         return True
 
 
