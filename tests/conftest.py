@@ -10,6 +10,14 @@ import pytest
 from sisamu_ops.lab import Lab
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a lab in one worker; two labs live side by side."""
+    for item in items:
+        for fixture in ("desk", "lab"):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(fixture))
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """The session's lab, without agents: SISAMU_LAB_NAME, or `test`.
