@@ -144,6 +144,27 @@ def test_refused_journalled_and_nothing_changed(why: str, world: World) -> None:
     assert world.state().operations == {}
 
 
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("unsigned", "not signed"),
+        ("badly signed", "does not verify"),
+        ("signed by one who is no operator", "not authorised"),
+        ("expired", "expired"),
+        ("from the future", "from the future"),
+        ("living too long", "over 24 hours"),
+        ("for another platform", "for platform 'other'"),
+        ("unknown SAMU", "no SAMU matches '999'"),
+        ("phone number in the reason", "telephone number"),
+    ],
+)
+def test_a_refusal_says_why(why: str, said: str, world: World) -> None:
+    """Whoever reads the journal learns which check it was that refused."""
+    world.signers.add(STRANGER)
+    (answer,) = answers(world, REFUSED[why]())
+    assert said in str(answer.data["reason"])
+
+
 def test_the_same_request_in_good_form_is_accepted(world: World) -> None:
     """What the refused ones are variations of is accepted: its words and signature are kept."""
     item = enveloped(request := a_request())
@@ -197,6 +218,25 @@ def test_duplicates_leave_with_the_next_entry(world: World) -> None:
     assert world.coordination.items() == [item]
     answers(world, enveloped(a_request(Verb.RECONCILE)))
     assert world.coordination.items() == []
+
+
+def test_a_duplicate_is_removed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one duplicate one removal: to remove what is gone would cost the leadership."""
+    item = enveloped(a_request())
+    answers(world, item)
+    consumed: list[list[str]] = []
+    with world.leading() as term:
+        write = term.writer.write
+
+        def note(kind: str, data: Any, *, consume: Any = ()) -> Entry:
+            consumed.append(sorted(consume))
+            return write(kind, data, consume=consume)
+
+        monkeypatch.setattr(term.writer, "write", note)
+        others = [enveloped(a_request(Verb.RECONCILE)) for _ in range(2)]
+        for one in (item, item, *others):
+            term.admission.answer(one)
+    assert consumed == [sorted([item.name, others[0].name]), [others[1].name]]
 
 
 def test_other_content_under_a_known_id_is_refused(world: World) -> None:

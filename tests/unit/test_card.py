@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sisamu_ops.failover.card import card_facts, hand_token
@@ -16,6 +16,8 @@ from tests.support.world import _platform
 EPOCHS = st.integers(0, 2**40)
 
 
+@example(journal=5, seen=[2**33, None])
+@example(journal=2**33, seen=[5])
 @given(journal=EPOCHS, seen=st.lists(EPOCHS | st.none(), max_size=5))
 def test_the_token_is_above_every_epoch_seen(journal: int, seen: list[int | None]) -> None:
     """Neither the journal nor any target knows an epoch as high, nor could a site take it."""

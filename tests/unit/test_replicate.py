@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sisamu_ops.journal.checkpoint import agreed, parse_checkpoint, sign_head, weigh
+from sisamu_ops.journal.checkpoint import agreed, cosign_head, parse_checkpoint, sign_head, weigh
 from sisamu_ops.journal.merkle import leaf_hash, root_of
 from sisamu_ops.journal.replica import Replica
 from sisamu_ops.journal.replicate import Replicator, cosigned_sizes, read_entry
@@ -165,7 +165,7 @@ def test_a_bad_note_does_not_hinder(
     """Whatever anybody writes on the board, the three agree all the same."""
     good = sign_head(head_of(sealed_journal(5)), KEYS["paris"].log)
     wrong = sign_head(head_of(sealed_journal(4)), KEYS["paris"].log)
-    spoiled = good.with_signature(wrong.signatures[0])
+    spoiled = good.with_signature(cosign_head(wrong.head, KEYS["lyon"].cosign, at=AT))
     notes = {
         "rubbish": b"\xff\x00",
         "empty": b"",

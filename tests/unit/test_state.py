@@ -140,10 +140,10 @@ def test_intent_reverts_to_what_was_wanted_before() -> None:
 def test_a_newer_wish_outlives_an_older_failure() -> None:
     """What was asked anew meanwhile is not taken back by the older one's end."""
     state = folded(
-        ACCEPTED, accepted("failback", "nominal"), ended("failed", moved=False),
+        ACCEPTED, accepted("switchover", "degraded"), ended("failed", moved=False),
         ("operation.ended", {"operation": OTHER, "outcome": "done", "moved": True}),
     )  # fmt: skip
-    assert state.intended_mode("300") == "nominal"
+    assert state.intended_mode("300") == "degraded"
 
 
 def test_an_operation_keeps_who_why_and_what() -> None:

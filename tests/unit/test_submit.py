@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -95,6 +96,14 @@ def test_another_ones_answer_is_not_mine(world: World) -> None:
         ask(world, request, serve=serving(world), signature="forged")
     state, _ = ask(world, request, serve=serving(world))
     assert state.finished[request.request_id] is Outcome.DONE
+
+
+def test_an_id_answered_for_other_content_is_not_my_answer(world: World) -> None:
+    """Under an id that was carried out for another request, mine is refused, never called done."""
+    request = a_request()
+    ask(world, request, serve=serving(world))
+    with pytest.raises(RefusedError, match="other content"):
+        ask(world, replace(request, samus=("680",)), serve=serving(world))
 
 
 def test_without_a_leader_nothing_is_sent(world: World) -> None:
