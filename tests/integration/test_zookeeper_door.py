@@ -19,7 +19,7 @@ from sisamu_ops.doors.zookeeper import (
     ZooKeeperTenure,
 )
 from sisamu_ops.journal.port import InboxItem
-from sisamu_ops.leadership.lease import KILL_MS, boottime_ns
+from sisamu_ops.leadership.lease import KILL_MS, Lease, boottime_ns
 from sisamu_ops.model.errors import LeadershipError
 from tests.support.waiting import await_that
 from tests.support.zookeeper import TICK_MS, Ensemble, ensemble
@@ -162,15 +162,15 @@ def test_an_expired_session_leads_no_more(servers: Ensemble, connect: Connect) -
     """
     contention, tenure = lead(connect)
     tenure.append(b"one", index=0)
-    heard: list[bool] = []
-    tenure.on_lease(lambda lease: heard.append(lease.holds(boottime_ns())))
+    heard: list[Lease] = []
+    tenure.on_lease(heard.append)
     for server in servers.ids:
         servers.pause(server)
     paused_ns = boottime_ns()
     await_that(lambda: not tenure.may_start(), timeout_s=TIMEOUT_S)
-    ended_ms = (boottime_ns() - paused_ns) / 1e6
-    assert ended_ms < TIMEOUT_MS - TICK_MS - KILL_MS + 100
-    await_that(lambda: not heard[-1], timeout_s=TIMEOUT_S)
+    last_ns = max(lease.end_ns for lease in heard)
+    assert last_ns <= paused_ns + (TIMEOUT_MS - TICK_MS - KILL_MS) * 1_000_000
+    await_that(lambda: heard[-1] == Lease(0), timeout_s=TIMEOUT_S)
     with pytest.raises(LeadershipError):
         tenure.append(b"late", index=1)
     await_that(lambda: boottime_ns() > paused_ns + (TIMEOUT_MS + 2 * TICK_MS) * 1_000_000)
@@ -239,7 +239,7 @@ def test_a_service_out_of_reach_is_told_in_time(wait_s: float) -> None:
         ZooKeeperCoordination(
             ["127.199.199.199:1"], "nowhere", timeout_ms=TIMEOUT_MS, tick_ms=TICK_MS, wait_s=wait_s
         )
-    assert monotonic() - began < wait_s + 0.5
+    assert monotonic() - began < wait_s + 1
     assert caught.value.remedy
 
 
