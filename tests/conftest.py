@@ -10,6 +10,7 @@ import pytest
 from sisamu_ops.lab import Lab
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares a lab in one worker; two labs live side by side."""
     for item in items:
