@@ -203,6 +203,7 @@ class SiteAgent:
         self._neighbours = neighbours
         self._stop = threading.Event()
         self._leads = threading.Event()
+        self._settled = False
         self._awake: list[Coordination] = []
 
     @property
@@ -261,6 +262,7 @@ class SiteAgent:
         if self.site in self._platform.arbiters():
             self._stop.wait()
             return
+        self._let_preferred_go_first()
         contention = coordination.contend(self.site)
         try:
             while not self._stop.is_set():
@@ -271,6 +273,13 @@ class SiteAgent:
                 coordination.await_change(_LOOK_S)
         finally:
             contention.close()
+
+    def _let_preferred_go_first(self) -> None:
+        """When the sites start together, the first in order may need a moment to be there."""
+        policy = self._platform.policy
+        if not self._settled and self.site != policy.site_order[0]:
+            self._stop.wait(policy.hold_off_ms / 1000)
+        self._settled = True
 
     def _try_lead(self, coordination: Coordination, contention: Contention) -> LeasedTenure | None:
         if coordination.leader() is not None:

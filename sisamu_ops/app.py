@@ -7,6 +7,8 @@ when a service is first needed, so that `sisamu --help` stays quick.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 #: How long a command waits for ZooKeeper before it looks at the replicas, in seconds.
 CONNECT_S = 3.0
 LOCAL_SITE = "local"
+#: What the lab's inventory reads from the environment: a line for another shell needs it too.
+LAB_VARIABLES = ("SISAMU_LAB_NAME", "SISAMU_LAB_ROOT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,7 @@ class App:
             targets=self.targets(self.identity),
             sign=self.sign,
             now=utc_now,
+            ansible_playbook=self._ansible_playbook(),
             serve=self._serve_here if self.is_local else None,
         )
 
@@ -255,6 +260,13 @@ class App:
         probe = b"not a request: sisamu doctor"
         signature = openssh.sign(probe, self.identity, NAMESPACE)
         return openssh.find_principal(probe, signature, self.platform.policy.allowed_signers)
+
+    def _ansible_playbook(self) -> str:
+        """Return how another shell on this machine calls ansible-playbook."""
+        kept = [f"{n}={v}" for n in LAB_VARIABLES if (v := os.environ.get(n))]
+        beside = Path(sys.executable).with_name("ansible-playbook")
+        program = shutil.which("ansible-playbook") or str(beside)
+        return " ".join(["env", *kept, program]) if kept else program
 
     def _playbooks(self, home: Path, key: Path) -> AnsiblePlaybooks:
         from sisamu_ops.doors.playbooks import AnsiblePlaybooks

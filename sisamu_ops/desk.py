@@ -33,6 +33,7 @@ class Desk:
     targets: Targets
     sign: Callable[[Request], Envelope]
     now: Callable[[], datetime]
+    ansible_playbook: str = "ansible-playbook"
     serve: Callable[[Coordination], None] | None = None
 
     # --- reading ------------------------------------------------------------------------
@@ -83,7 +84,8 @@ class Desk:
         readings = self.targets.read([*self.platform.routers, samu.gateway])
         mode = judge_mode(samu.samu_id, self.platform.routers, readings, self.now())
         token = hand_token(state.epoch, readings.values())
-        facts = samu_facts(samu, state, mode) | card_facts(self.platform, samu, token)
+        facts = samu_facts(samu, state, mode)
+        facts |= card_facts(self.platform, samu, token, self.ansible_playbook)
         return facts | {"printed_at": rfc3339(self.now())}
 
     def plan(self, verb: Verb, samus: Sequence[str], to: str) -> Plan:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sisamu_ops.app import App, verify_copy
-from sisamu_ops.cli.render import emit, output_option, print_table
+from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
 from sisamu_ops.model.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def story(app: App, operation: str, output: str) -> None:
         _emit_entries(facts, output, "")
         return
     for fact in facts:
-        click.echo(f"{fact['time'][:23].replace('T', ' ')}  [{fact['index']}] {fact['told']}")
+        first = f"{fact['time'][11:23]} {fact['index']:>4}  "
+        click.echo(wrapped(fact["told"], first=first))
 
 
 def _emit_entries(facts: list[dict[str, Any]], output: str, title: str) -> None:
@@ -171,9 +172,10 @@ def _print_report(fact: dict[str, Any]) -> None:
     click.echo(f"  newest checkpoint  size {size}, time {fact['checkpoint_time'] or 'none'}")
     click.echo(f"  entries read       {fact['entries']}")
     for finding in fact["findings"][:MOST_FINDINGS]:
-        click.echo(f"  {finding['kind']}: {finding['place']}: {finding['message']}")
+        told = f"{finding['place']}: {finding['message']}"
+        click.echo(wrapped(told, first=f"  {finding['kind']}: "))
     if len(fact["findings"]) > MOST_FINDINGS:
         click.echo(f"  and {len(fact['findings']) - MOST_FINDINGS} more: -o json has them all")
     click.echo("  cannot exclude:")
     for words in fact["cannot_exclude"]:
-        click.echo(f"    - {words}")
+        click.echo(wrapped(words, first="    - "))

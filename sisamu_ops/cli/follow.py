@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.render import emit, say
-from sisamu_ops.model.errors import StoppedError
+from sisamu_ops.cli.render import emit, say, wrapped
+from sisamu_ops.model.errors import StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.request import Request
@@ -46,7 +46,7 @@ def tell_entry(entry: Entry) -> None:
     """Print a new entry as a sentence, on standard error."""
     from sisamu_ops.failover.story import tell
 
-    say(f"{entry.time[11:23]} {entry.index:>4}  {tell(entry)}")
+    say(wrapped(tell(entry), first=f"{entry.time[11:23]} {entry.index:>4}  "))
 
 
 @contextmanager
@@ -67,8 +67,13 @@ def carry_out(app: App, request: Request, output: str) -> None:
     app.enter()
     envelope = app.sign(request)
     say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
-    with detachable(request.request_id):
-        view = app.desk.submit(request.request_id, envelope, tell_entry)
+    try:
+        with detachable(request.request_id):
+            view = app.desk.submit(request.request_id, envelope, tell_entry)
+    except UnknownOutcomeError:
+        facts = {"id": request.request_id, "outcome": "unknown"}
+        emit(facts, output, lambda: click.echo(f"{request.request_id}: unknown"))
+        raise
     conclude(view, request.request_id, output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -76,6 +77,18 @@ def print_facts(title: str, facts: Mapping[str, object] | Iterable[tuple[str, ob
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
         click.echo(f"  {name:<{width}}  {value}")
+
+
+def wrapped(text: str, first: str) -> str:
+    """Break a text at 80 columns; `first` stands before it, blanks of its width below."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def say(message: str) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -23,6 +24,8 @@ from sisamu_ops.leadership.port import Leadership
 from sisamu_ops.model.errors import ConfigurationError, LeadershipError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: How often a follower looks at the directory, in seconds.
+_LOOK_S = 0.1
 #: The lock does not expire: it is held until the process ends.
 _UNENDING = Lease(2**63 - 1)
 
@@ -58,6 +61,7 @@ class LocalCoordination:
     def __init__(self, directory: Path) -> None:
         """Open the directory, making it when absent; ConfigurationError when it cannot be."""
         self._directory = directory
+        self._awake = threading.Event()
         try:
             for part in ("inbox", "published", "journal"):
                 (directory / part).mkdir(parents=True, exist_ok=True)
@@ -112,12 +116,15 @@ class LocalCoordination:
         """Stand for the lock in the name of `site`."""
         return LocalContention(self._directory, site)
 
-    def await_change(self, timeout_s: float) -> bool:  # noqa: ARG002 - the port's signature
-        """Return at once: whoever leads here is the only one who acts."""
+    def await_change(self, timeout_s: float) -> bool:
+        """Return soon: another process may have written, and a directory tells nobody."""
+        self._awake.wait(min(timeout_s, _LOOK_S))
+        self._awake.clear()
         return True
 
     def wake(self) -> None:
-        """Nothing waits here."""
+        """End a wait from another thread."""
+        self._awake.set()
 
     def publish(self, name: str, note: bytes) -> None:
         """Keep a note under `name`."""

@@ -49,7 +49,7 @@ def verify(
     document: bytes, signature: str, principal: str, namespace: str, allowed_signers: Path
 ) -> bool:
     """Say whether `principal`, as `allowed_signers` has it, signed the document."""
-    if not principal or "\0" in principal or not allowed_signers.is_file():
+    if not 0 < len(principal) <= 256 or "\0" in principal or not allowed_signers.is_file():
         return False  # nobody's name; and an argument of a program holds no NUL
     with tempfile.NamedTemporaryFile(mode="w", suffix=".sig") as file:
         file.write(signature)

@@ -113,17 +113,28 @@ def _reason(error: Exception) -> str:
 
 
 def _reading(host: str, verb: str, answer: Mapping[str, Any]) -> Reading:
-    """Translate a fence helper's answer to `read`, `seal` or `enrol`."""
+    """Translate a fence helper's answer; one of another shape reads as nothing."""
+    try:
+        return _translated(host, verb, answer)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Reading(host=host, reachable=True, problem="its fence answered something else")
+
+
+def _translated(host: str, verb: str, answer: Mapping[str, Any]) -> Reading:
     last = answer.get("last")
     problem = str(answer.get("error") or answer.get("reason") or "")
     return Reading(
         host=host, reachable=True, problem=problem,
         enrolled=bool(answer.get("enrolled", answer.get("accepted", False))),
         last=Token(last["epoch"], last["index"]) if last else None,
-        values=answer.get("values"), durable=answer.get("durable"),
+        values=_words(answer.get("values")), durable=_words(answer.get("durable")),
         sealed=verb == "seal" and bool(answer.get("accepted")),
         record=answer.get("outcome") or {},
     )  # fmt: skip
+
+
+def _words(value: Any) -> Mapping[str, str] | None:
+    return None if value is None else {str(key): str(word) for key, word in value.items()}
 
 
 def fetch_directory(

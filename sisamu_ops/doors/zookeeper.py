@@ -51,23 +51,32 @@ def _unreachable(cause: BaseException) -> LeadershipError:
     return LeadershipError(f"ZooKeeper cannot be reached ({name})", remedy=_REMEDY)
 
 
-def _connect(hosts: str, timeout_ms: int, wait_s: float) -> KazooClient:
+class _Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
+    """A client that two threads may end: kazoo minds being closed while it is stopping."""
+
+    def __init__(self, hosts: str, timeout_s: float) -> None:
+        super().__init__(hosts=hosts, timeout=timeout_s)
+        self._ending = threading.Lock()
+        self._ended = False
+
+    def end(self) -> None:
+        with self._ending:
+            if not self._ended:
+                with suppress(KazooException, OSError):
+                    self.stop()
+                    self.close()
+            self._ended = True
+
+
+def _connect(hosts: str, timeout_ms: int, wait_s: float) -> _Client:
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    client = KazooClient(hosts=hosts, timeout=timeout_ms / 1000)
+    client = _Client(hosts, timeout_ms / 1000)
     try:
         client.start(timeout=wait_s)
     except KazooTimeoutError as error:
-        with suppress(KazooException):
-            client.stop()
-            client.close()
+        client.end()
         raise _unreachable(error) from error
     return client
-
-
-def _disconnect(client: KazooClient) -> None:
-    with suppress(KazooException, OSError):
-        client.stop()
-        client.close()
 
 
 def _commit(transaction: TransactionRequest, timeout_s: float) -> list[Any]:
@@ -232,14 +241,14 @@ class ZooKeeperCoordination:
 
     def close(self) -> None:
         """Close the session."""
-        _disconnect(self._client)
+        self._client.end()
 
 
 class ZooKeeperContention:
     """One site's standing, as an ephemeral node of its own session."""
 
     def __init__(
-        self, client: KazooClient, root: str, site: str, *, timeout_ms: int, tick_ms: int
+        self, client: _Client, root: str, site: str, *, timeout_ms: int, tick_ms: int
     ) -> None:
         """Show that `site` stands."""
         self._client = client
@@ -258,7 +267,7 @@ class ZooKeeperContention:
                 self._client.delete_async(path).get(timeout=self._wait_s)
             self._client.create_async(path, b"", ephemeral=True).get(timeout=self._wait_s)
         except (KazooException, KazooTimeoutError) as error:
-            _disconnect(self._client)
+            self._client.end()
             raise _unreachable(error) from error
 
     def present(self) -> frozenset[str]:
@@ -293,7 +302,7 @@ class ZooKeeperContention:
 
     def close(self) -> None:
         """Close the session: the contender node, and leadership if held, end with it."""
-        _disconnect(self._client)
+        self._client.end()
 
 
 class ZooKeeperTenure:
@@ -301,7 +310,7 @@ class ZooKeeperTenure:
 
     def __init__(
         self,
-        client: KazooClient,
+        client: _Client,
         root: str,
         site: str,
         epoch: int,
@@ -367,6 +376,8 @@ class ZooKeeperTenure:
         while not self._stop.wait(interval_s):
             if not self._renew():
                 self._lose()
+                # Whatever the agent is busy with, another site may lead from here on.
+                self._client.end()
                 return
 
     def _renew(self) -> bool:
@@ -432,7 +443,11 @@ class ZooKeeperTenure:
             except KazooException as error:
                 if self._is_ours(leaf, index):
                     return
-                raise self._ended() from error
+                waiting = self._waiting(consume)
+                if waiting == list(consume):
+                    raise self._ended() from error
+                consume = waiting
+                continue
             return
 
     def _appending(self, leaf: bytes, index: int, consume: Sequence[str]) -> TransactionRequest:
@@ -452,6 +467,19 @@ class ZooKeeperTenure:
         except (KazooException, KazooTimeoutError):
             return False
 
+    def _waiting(self, names: Sequence[str]) -> list[str]:
+        """Return those still in the inbox, as the tenure's own session reads it.
+
+        The inbox is read by another session, and a server that lags shows it items that are
+        answered already: naming one again for removal must not cost the leadership.
+        """
+        paths = {name: f"{self._root}/inbox/{name}" for name in names}
+        pending = {name: self._client.exists_async(path) for name, path in paths.items()}
+        try:
+            return [n for n, one in pending.items() if one.get(timeout=self._wait_s())]
+        except (KazooException, KazooTimeoutError) as error:
+            raise self._ended() from error
+
     def _wait_s(self) -> float:
         return max(0.05, self.lease().remaining_s(boottime_ns()))
 
@@ -465,5 +493,5 @@ class ZooKeeperTenure:
         """Stop heartbeats and close the session, which frees leadership at once."""
         self._stop.set()
         self._lost = True
-        _disconnect(self._client)
+        self._client.end()
         self._tell()

@@ -19,26 +19,34 @@ def hand_token(epoch: int, readings: Iterable[Reading]) -> Token:
     return Token(break_glass_epoch(max([epoch, *seen]), HAND_SLOT), 1)
 
 
-def card_facts(platform: Platform, samu: Samu, token: Token) -> dict[str, Any]:
-    """Return fallback numbers, bridge, and the plain command lines there and back."""
-    back = Token(token.epoch, token.index + 1)
+def card_facts(
+    platform: Platform, samu: Samu, token: Token, ansible_playbook: str = "ansible-playbook"
+) -> dict[str, Any]:
+    """Return fallback numbers, bridge, and the plain command lines there and back.
+
+    `ansible_playbook` is how that program is called from another shell.
+    """
+
+    def line(playbook: str, to: str, token: Token) -> str:
+        return " \\\n    ".join(
+            [
+                f"{_entering(platform)}{ansible_playbook}",
+                f"-i {platform.inventory} playbooks/{playbook}",
+                f"-e sisamu_samus={samu.samu_id} -e sisamu_to={to}",
+                f"-e sisamu_token={token}",
+            ]
+        )
+
     return {
         "fallback_numbers": list(samu.fallback_numbers),
         "bridge": samu.bridge or platform.policy.bridge,
         "token": str(token),
-        "to_backup": _line(platform, "samu_failover.yml", samu, "backup", token),
-        "to_nominal": _line(platform, "samu_failback.yml", samu, "nominal", back),
+        "to_backup": line("samu_failover.yml", "backup", token),
+        "to_nominal": line("samu_failback.yml", "nominal", Token(token.epoch, token.index + 1)),
     }
 
 
-def _line(platform: Platform, playbook: str, samu: Samu, to: str, token: Token) -> str:
-    """Return one command line, broken to fit a page."""
+def _entering(platform: Platform) -> str:
+    """Return what brings a command to where the operator's terminal is."""
     namespace = platform.policy.network_namespace
-    enter = f"ip netns exec {namespace} " if namespace else ""
-    parts = [
-        f"{enter}ansible-playbook",
-        f"-i {platform.inventory} playbooks/{playbook}",
-        f"-e sisamu_samus={samu.samu_id} -e sisamu_to={to}",
-        f"-e sisamu_token={token}",
-    ]
-    return " \\\n    ".join(parts)
+    return f"ip netns exec {namespace} " if namespace else ""

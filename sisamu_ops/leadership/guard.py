@@ -28,6 +28,7 @@ DEADLINE_PASSED = 124
 LEASE_ENDED = 125
 AGENT_GONE = 126
 KILLED = (DEADLINE_PASSED, LEASE_ENDED, AGENT_GONE)
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -99,6 +100,8 @@ def _start(command: list[str], lease_fd: int) -> int:
     if child == 0:
         try:
             os.setsid()
+            # The guard itself may be killed: then what it started goes with it.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             os.close(lease_fd)
             os.execvp(command[0], command)
         finally:

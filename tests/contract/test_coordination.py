@@ -106,6 +106,17 @@ def test_an_append_consumes_the_items_it_answers(connect: Connect) -> None:
     contention.close()
 
 
+def test_an_item_already_gone_is_no_hindrance(connect: Connect) -> None:
+    """An item named for removal that is answered already costs neither entry nor leadership."""
+    contention = connect().contend("paris")
+    tenure = contention.try_lead()
+    assert tenure is not None
+    tenure.append(b"one", index=0, consume=["gone.aa"])
+    tenure.append(b"two", index=1)
+    assert connect().read(0, 2) == [b"one", b"two"]
+    contention.close()
+
+
 @pytest.mark.parametrize("index", [1, 7])
 def test_an_append_never_leaves_a_gap(connect: Connect, index: int) -> None:
     """Only the next index is written."""

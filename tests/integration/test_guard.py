@@ -83,6 +83,16 @@ def run() -> Iterator[Callable[..., Guarded]]:
         one.process.wait()
 
 
+def test_a_killed_guard_takes_its_command_with_it(run: Any, tmp_path: Path) -> None:
+    """`kill -9` of the guard itself ends the command it started."""
+    told = tmp_path / "pid"
+    script = f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    guarded = run(sys.executable, "-S", "-c", script, lease_s=LONG_S)
+    await_that(lambda: told.exists() and told.read_text() != "")
+    guarded.process.kill()
+    await_gone(int(told.read_text()))
+
+
 @pytest.fixture
 def stubborn(tmp_path: Path) -> tuple[list[str], Callable[[], list[int]]]:
     """Give a command that resists its end, and what waits for its two processes."""

@@ -270,3 +270,18 @@ def test_only_a_tenure_that_stands_consumes(connect: Connect) -> None:
     after, successor = lead(connect, "lyon")
     assert (successor.size(), [i.name for i in connect().items()]) == (1, ["request-2.bb"])
     after.close()
+
+
+def test_a_lost_lease_frees_leadership(servers: Ensemble, connect: Connect) -> None:
+    """A tenure whose lease ended frees leadership by itself, also while its agent is busy."""
+    contention, tenure = lead(connect)
+    for server in servers.ids:
+        servers.pause(server)
+    await_that(lambda: not tenure.lease().holds(boottime_ns()), timeout_s=5)
+    for server in servers.ids:
+        servers.resume(server)
+    servers.await_serving()
+    other = connect(wait_s=10).contend("lyon")
+    await_that(lambda: other.try_lead() is not None, timeout_s=10)
+    other.close()
+    contention.close()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -70,19 +71,20 @@ def test_a_dead_platform_is_left_for_backup(desk: Desk) -> None:
     assert placed.figures["answered_backup"] == placed.figures["attempted"]
 
 
-@pytest.fixture
+@contextmanager
 def half_way(desk: Desk) -> Iterator[subprocess.Popen[str]]:
     """Yield a switchover whose first router has changed and whose second cannot be reached yet.
 
     The routers change one after the other, paris first: the sshd of lyon's is stopped, once
-    the gateway is armed, so after the leader has read every target.
+    the gateway is armed, so after the leader has read every target. The body has two seconds:
+    then the leader's SSH gives lyon's router up.
     """
+    sshd = desk.pid("sshd-otn-lyon")
     process = desk.start(*SWITCHOVER, "-o", "json")
     try:
         await_armed(desk)
-        with paused(desk.pid("sshd-otn-lyon")):
+        with paused(sshd):
             await_mode(desk.lab, "otn-paris", "backup")
-            assert modes(desk.lab) == ["backup", "nominal"]
             yield process
     finally:
         process.kill()
@@ -96,15 +98,17 @@ def await_armed(desk: Desk) -> None:
     )
 
 
-def test_the_next_leader_finishes(desk: Desk, half_way: subprocess.Popen[str]) -> None:
+def test_the_next_leader_finishes(desk: Desk) -> None:
     """The leading agent killed between two routers: the next seals, reads, finishes; 0 lost."""
-    leader = desk.leader()
-    with load(desk) as placed:
-        os.kill(desk.pid(f"agent-{leader}"), signal.SIGKILL)
-        resume(desk.pid("sshd-otn-lyon"))
-        half_way.wait(timeout=60)
+    leader, sshd = desk.leader(), desk.pid("sshd-otn-lyon")
+    agent = desk.pid(f"agent-{leader}")
+    with load(desk) as placed, half_way(desk) as process:
+        os.kill(agent, signal.SIGKILL)
+        assert modes(desk.lab) == ["backup", "nominal"]
+        resume(sshd)
+        process.wait(timeout=60)
     operation = desk.last_operation()
-    assert (half_way.returncode, operation["outcome"]) == (0, "done")
+    assert (process.returncode, operation["outcome"]) == (0, "done")
     assert modes(desk.lab) == BACKUP
     assert desk.leader() == other(leader)
     assert placed.clean == (0, 0, 0)
@@ -112,40 +116,41 @@ def test_the_next_leader_finishes(desk: Desk, half_way: subprocess.Popen[str]) -
     assert kinds.index("seal.started") < kinds.index("operation.ended")
 
 
-def test_a_cut_off_leader_is_finished_elsewhere(
-    desk: Desk, half_way: subprocess.Popen[str]
-) -> None:
+def test_a_cut_off_leader_is_finished_elsewhere(desk: Desk) -> None:
     """The leader's site cut off: finished where reachable, unknown there, settled after heal."""
-    leader = desk.leader()
+    leader, sshd = desk.leader(), desk.pid("sshd-otn-lyon")
     cut_off, reached = f"otn-{leader}", f"otn-{other(leader)}"
     with load(desk) as placed:
-        desk.lab.partition(leader)
-        resume(desk.pid("sshd-otn-lyon"))
-        half_way.wait(timeout=90)
+        with half_way(desk) as process:
+            desk.lab.partition(leader)
+            assert modes(desk.lab) == ["backup", "nominal"]
+            resume(sshd)
+            process.wait(timeout=90)
         operation = desk.last_operation()
         assert (operation["outcome"], operation["unsettled"]) == ("unknown", [cut_off])
-        assert half_way.returncode == 6
+        assert process.returncode == 6
         assert operation["steps"][-1]["targets"][reached]["outcome"] == "done"
-        told = desk.run("status").stdout
-        assert f"{cut_off} is unknown" in told
+        assert f"{cut_off} is unknown" in desk.run("status").stdout
         desk.lab.heal()
         desk.run("reconcile", *REASON)
-        assert desk.samu()["operation"]["outcome"] == "done"
-        assert desk.samu()["mode"] == "backup"
+        samu = desk.samu()
+        assert (samu["operation"]["outcome"], samu["mode"]) == ("done", "backup")
     assert placed.clean == (0, 0, 0)
 
 
-def test_nothing_runs_past_the_lease(desk: Desk, half_way: subprocess.Popen[str]) -> None:
+def test_nothing_runs_past_the_lease(desk: Desk) -> None:
     """The leading agent stopped past its lease: its guard has killed every descendant by then."""
-    agent = desk.pid(f"agent-{desk.leader()}")
-    assert len(descendants(agent)) > 1
-    with paused(agent):
-        stopped_at = monotonic()
-        await_that(lambda: not _alive(agent), SESSION_TIMEOUT_S)
-        assert monotonic() - stopped_at < SESSION_TIMEOUT_S
-        resume(desk.pid("sshd-otn-lyon"))
-        half_way.wait(timeout=60)
-    assert half_way.returncode == 0
+    agent, sshd = desk.pid(f"agent-{desk.leader()}"), desk.pid("sshd-otn-lyon")
+    with half_way(desk) as process:
+        running = descendants(agent)
+        with paused(agent):
+            stopped_at = monotonic()
+            assert len(running) > 1
+            await_that(lambda: not _alive(agent), SESSION_TIMEOUT_S)
+            assert monotonic() - stopped_at < SESSION_TIMEOUT_S
+            resume(sshd)
+            process.wait(timeout=60)
+    assert process.returncode == 0
     assert modes(desk.lab) == BACKUP
 
 
