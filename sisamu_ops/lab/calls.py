@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,26 +151,23 @@ def _await(runs: list[_SippRun], stop: Event | None, deadline: float) -> None:
     stop = stop or Event()
     stopping = False
     try:
-        while any(run.process.poll() is None for run in runs) and monotonic() < deadline:
+        while (running := _running(runs)) and monotonic() < deadline:
             if stop.is_set() and not stopping:
                 stopping = True
                 _signal(runs, signal.SIGUSR1)  # SIPp's own `q`: no new call, finish the others
-            _wait_for_one(runs, stop, stopping)
+            if stopping:
+                with suppress(subprocess.TimeoutExpired):
+                    running[0].process.wait(_POLL_S)
+            else:
+                stop.wait(_POLL_S)
     finally:
         _signal(runs, signal.SIGKILL)
         for run in runs:
             run.process.wait()
 
 
-def _wait_for_one(runs: list[_SippRun], stop: Event, stopping: bool) -> None:
-    running = next(run for run in runs if run.process.poll() is None)
-    if not stopping:
-        stop.wait(_POLL_S)
-        return
-    try:
-        running.process.wait(_POLL_S)
-    except subprocess.TimeoutExpired:
-        return
+def _running(runs: list[_SippRun]) -> list[_SippRun]:
+    return [run for run in runs if run.process.poll() is None]
 
 
 def _signal(runs: Iterable[_SippRun], number: int) -> None:
