@@ -344,7 +344,9 @@ class App:
             replicator.endorse(coordination, leads=True)
 
 
-def verify_copy(directory: Path, policy: TrustPolicy, known: Sequence[bytes]) -> VerifyReport:
+def verify_copy(
+    directory: Path, policy: TrustPolicy | None, known: Sequence[bytes]
+) -> VerifyReport:
     """Verify a copied journal: needs the directory and the policy, and nothing else."""
     from sisamu_ops.doors import openssh
     from sisamu_ops.journal.reader import LocalFiles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sisamu_ops.app import App, verify_copy
-from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
+from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
 from sisamu_ops.model.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
@@ -105,10 +105,11 @@ def verify(
     verify, or a journal shorter than a checkpoint given.
     """
     known = [_read(path) for path in checkpoints]
+    trust = _policy(app, policy, copied=directory is not None)
     if directory is not None:
-        reports = {str(directory): verify_copy(directory, _policy(app, policy), known)}
+        reports = {str(directory): verify_copy(directory, trust, known)}
     else:
-        reports = _verify_all(app, _policy(app, policy), known)
+        reports = _verify_all(app, trust, known)
     facts = [{"journal": name, **_report_fact(r)} for name, r in reports.items()]
     emit(facts, output, lambda: _print_reports(facts))
     if not reports:
@@ -117,7 +118,7 @@ def verify(
         sys.exit(IntegrityError.exit_code)
 
 
-def _verify_all(app: App, policy: Policy, known: list[bytes]) -> dict[str, VerifyReport]:
+def _verify_all(app: App, policy: Policy | None, known: list[bytes]) -> dict[str, VerifyReport]:
     return app.open_record().verify_replicas(lambda copy: verify_copy(copy, policy, known))
 
 
@@ -132,20 +133,21 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _policy(app: App, path: Path | None) -> Policy:
+def _policy(app: App, path: Path | None, *, copied: bool) -> Policy | None:
+    """Return the policy, or None when there is none: the report then says what that means."""
     from sisamu_ops.journal.keys import load_policy
 
     chosen = path or app.policy_path
-    try:
-        return load_policy(chosen)
-    except ConfigurationError as error:
-        if not chosen.exists():
-            raise IntegrityError(
-                "the policy is missing: nobody's signature counts",
-                place=str(chosen),
-                remedy="name it with --policy",
-            ) from error
-        raise
+    if not chosen.exists() and not copied:
+        raise IntegrityError(
+            "the policy is missing: nobody's signature counts",
+            place=str(chosen),
+            remedy="name it with --policy",
+        )
+    if not chosen.exists():
+        say(f"error: {chosen}: the policy is missing\n  remedy: name it with --policy")
+        return None
+    return load_policy(chosen)
 
 
 def _report_fact(report: VerifyReport) -> dict[str, Any]:
