@@ -204,6 +204,7 @@ class SiteAgent:
         self._stop = threading.Event()
         self._leads = threading.Event()
         self._settled = False
+        self._unfit = threading.Event()
         self._awake: list[Coordination] = []
 
     @property
@@ -259,7 +260,7 @@ class SiteAgent:
             coordination.await_change(_LOOK_S)
 
     def _contend(self, coordination: Coordination) -> None:
-        if self.site in self._platform.arbiters():
+        if self.site in self._platform.arbiters() or self._unfit.is_set():
             self._stop.wait()
             return
         self._let_preferred_go_first()
@@ -307,8 +308,9 @@ class SiteAgent:
                     coordination.await_change(_LOOK_S)
             term.leave()
         except IntegrityError as error:
-            _log.error("%s", error)
-            self._stop.wait(_LOOK_S)
+            # Standing again would keep a site that can fold this journal from leading.
+            self._unfit.set()
+            _log.error("%s; this site follows, and leads no more until restarted", error)
         finally:
             self._leads.clear()
             tenure.leave()

@@ -237,7 +237,7 @@ class World:
         try:
             yield Term(
                 platform=self.platform, keys=load_site_keys(self.directory / "keys"),
-                policy=self.trust, neighbours=self._neighbours(),
+                policy=self.trust, neighbours=self.neighbours(),
                 tenure=KillingTenure(tenure, self.strike), submit=self.coordination.put,
             )  # fmt: skip
         finally:
@@ -261,7 +261,9 @@ class World:
         """Return what each running router says of a SAMU."""
         return [self.fences.running[r].get(samu, "nominal") for r in ROUTERS]
 
-    def _neighbours(self) -> Neighbours:
+    def neighbours(self) -> Neighbours:
+        """Return the doors of this world."""
+
         def signatures(document: bytes, signature: str, principal: str, namespace: str) -> bool:
             return signature == "signed" and principal in self.signers
 
