@@ -65,7 +65,9 @@ class Ensemble:
         process.wait()
 
     def pause(self, server: int) -> None:
-        self.processes[server].send_signal(signal.SIGSTOP)
+        process = self.processes[server]
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)  # until every thread of it has stopped
 
     def resume(self, server: int) -> None:
         self.processes[server].send_signal(signal.SIGCONT)
