@@ -88,7 +88,7 @@ class Executor:
             },
         )
         step = operation.steps[-1]
-        ledger = RunLedger(targets=tuple(step.targets))
+        ledger = RunLedger(targets=step.targets)
         # Leadership lost while a playbook runs must not lose what the playbook still tells.
         lost: list[LeadershipError] = []
 

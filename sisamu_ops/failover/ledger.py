@@ -24,7 +24,7 @@ class TargetResult:
 class RunLedger:
     """Collects the events of one run; says of each target done, failed or unknown."""
 
-    targets: Collection[str]
+    targets: Mapping[str, Mapping[str, str]]
     results: dict[str, TargetResult] = field(default_factory=dict)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     begun: set[str] = field(default_factory=set)
@@ -38,7 +38,7 @@ class RunLedger:
         if kind == "start" and str(event.get("module", "")).endswith(_FENCE_MODULES):
             self.begun.add(host)
         elif kind == "fence" and host in self.targets:
-            self.results[host] = judge_fence(event["result"])
+            self.results[host] = judge_fence(event["result"], self.targets[host])
             return self.results[host]
         elif kind == "call":
             self.calls.append(event)
@@ -63,8 +63,12 @@ class RunLedger:
         return TargetResult(outcome=Outcome.UNKNOWN, detail=said or "no answer from the target")
 
 
-def judge_fence(answer: Mapping[str, Any]) -> TargetResult:
-    """Judge a fence helper's answer to `apply`."""
+def judge_fence(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> TargetResult:
+    """Judge a fence helper's answer to `apply`.
+
+    A playbook may leave a SAMU out (its gateway refuses calls): `done` is then true of what
+    was sent, and not of what was wanted, so both readings must show every wanted value.
+    """
     if not answer.get("accepted"):
         last = answer.get("last") or {}
         newer = f" by token {last['epoch']}.{last['index']}" if last else ""
@@ -74,7 +78,16 @@ def judge_fence(answer: Mapping[str, Any]) -> TargetResult:
         outcome = Outcome(answer.get("outcome"))
     except ValueError:
         outcome = Outcome.UNKNOWN
+    left = [samu for samu, value in wanted.items() if not _shows(answer, samu, value)]
+    if outcome is Outcome.DONE and left:
+        detail = f"SAMU {', '.join(left)} was left where it was"
+        return TargetResult(outcome=Outcome.FAILED, detail=detail)
     return TargetResult(outcome=outcome, detail=str(answer.get("detail", "")))
+
+
+def _shows(answer: Mapping[str, Any], samu: str, value: str) -> bool:
+    readings = (answer.get("values"), answer.get("durable"))
+    return all(isinstance(r, Mapping) and r.get(samu) == value for r in readings)
 
 
 def judge_calls(calls: Collection[Mapping[str, Any]], to: str) -> tuple[Outcome, str]:

@@ -14,12 +14,13 @@ END = {"event": "end", "stats": {}}
 
 
 def fence(**answer: Any) -> dict[str, Any]:
-    return {"event": "fence", "host": "otn-lyon", "result": {"accepted": True} | answer}
+    shown = {"accepted": True, "values": {"300": "backup"}, "durable": {"300": "backup"}}
+    return {"event": "fence", "host": "otn-lyon", "result": shown | answer}
 
 
 def after(*events: dict[str, Any]) -> tuple[Outcome, str]:
     """Return what is known of otn-lyon once the run is over."""
-    ledger = RunLedger(targets=("otn-lyon",))
+    ledger = RunLedger(targets={"otn-lyon": {"300": "backup"}})
     for event in events:
         ledger.take(event)
     result = ledger.results.get("otn-lyon") or ledger.missing()["otn-lyon"]
@@ -33,6 +34,18 @@ def test_a_target_is_what_its_fence_says(word: str) -> None:
     assert said == (Outcome(word), "read back")
 
 
+@pytest.mark.parametrize("place", ["values", "durable"])
+def test_a_samu_left_out_is_not_done(place: str) -> None:
+    """`done` of what was sent is not `done` of what was wanted: both readings must show it.
+
+    A rescue leaves a SAMU out whose gateway refuses calls; its router did what it was sent.
+    """
+    left = {"300": "nominal", "680": "backup"}
+    outcome, detail = after(BEGIN, fence(outcome="done", **{place: left}), END)
+    assert outcome is Outcome.FAILED
+    assert "300" in detail
+
+
 @pytest.mark.parametrize("word", [None, "", "DONE", "perhaps", 1])
 def test_a_word_that_is_no_outcome_is_unknown(word: object) -> None:
     """Unknown is never rounded up, whatever a later helper may answer."""
@@ -42,7 +55,7 @@ def test_a_word_that_is_no_outcome_is_unknown(word: object) -> None:
 def test_a_refusal_is_failed_and_names_the_newer_token() -> None:
     """A target that took a newer token did nothing: failed, refused, and by which token."""
     answer = {"accepted": False, "reason": "older-token", "last": {"epoch": 9, "index": 4}}
-    result = judge_fence(answer)
+    result = judge_fence(answer, {})
     assert (result.outcome, result.refused) == (Outcome.FAILED, True)
     assert "older-token" in result.detail
     assert "9.4" in result.detail
@@ -50,7 +63,7 @@ def test_a_refusal_is_failed_and_names_the_newer_token() -> None:
 
 def test_a_refusal_without_fence_is_failed() -> None:
     """A target that is not enrolled refuses too, and has no token to name."""
-    result = judge_fence({"accepted": False, "reason": "not-enrolled", "last": None})
+    result = judge_fence({"accepted": False, "reason": "not-enrolled", "last": None}, {})
     assert (result.outcome, result.refused) == (Outcome.FAILED, True)
     assert "not-enrolled" in result.detail
 
@@ -95,7 +108,7 @@ def test_a_module_is_known_by_its_full_name_too() -> None:
 
 def test_hosts_of_no_concern_settle_nothing() -> None:
     """An answer of a host the step does not name is not an outcome of the step."""
-    ledger = RunLedger(targets=("otn-paris",))
+    ledger = RunLedger(targets={"otn-paris": {}})
     assert ledger.take(fence(outcome="done")) is None
     assert set(ledger.missing()) == {"otn-paris"}
 
