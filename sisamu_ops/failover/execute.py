@@ -13,7 +13,7 @@ from typing import Any
 
 from sisamu_ops.failover.ledger import RunLedger, TargetResult, judge_calls
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
-from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, RunEnd, Targets
+from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading, judge_sealed
 from sisamu_ops.failover.state import Operation, State, Step
 from sisamu_ops.journal.entry import Entry
@@ -64,15 +64,21 @@ class Executor:
         return False
 
     def _carry_out(self, operation: Operation) -> None:
-        """Run the playbook on every target, or on those that can be sealed when resuming."""
-        hosts: Collection[str] = operation.targets
+        """Run the playbook on every target, or on those that can be sealed when resuming.
+
+        What a later request has superseded is settled and never run: a failback that a dead
+        leader left half done must not undo the rescue asked for since.
+        """
         if operation.steps:
-            readings = self._settle(operation, cause="resume")
-            hosts = [h for h in operation.targets if h not in operation.unsettled()]
-            hosts = [h for h in hosts if h not in readings or readings[h].sealed]
-        if self._routers(hosts):
+            self._settle(operation, cause="resume")
+        hosts = [h for h in operation.targets if h not in operation.unsettled()]
+        if self._wanted(operation) and self._routers(hosts):
             self._run_step(operation, hosts)
         self._end(operation)
+
+    def _wanted(self, operation: Operation) -> bool:
+        """Say whether the journal still intends what the operation was asked for."""
+        return all(self.state.intended_mode(s) == operation.to for s in operation.samus)
 
     def _routers(self, hosts: Collection[str]) -> list[str]:
         return [h for h in self.platform.routers if h in hosts]
@@ -103,11 +109,12 @@ class Executor:
 
         self._may_start()
         run = self._run_of(operation, entry, playbook, hosts)
-        end = self.runner.run(run, self.tenure, on_event)
+        self.runner.run(run, self.tenure, on_event)
         self._report_refusals(operation, step, ledger)
         if lost:
             raise lost[0]
-        self._record_missing(operation, step, ledger, end)
+        for host, result in ledger.missing().items():
+            self._write_outcome(operation, step, host, result)
 
     def _run_of(
         self, operation: Operation, entry: Entry, playbook: str, hosts: Collection[str]
@@ -136,14 +143,6 @@ class Executor:
             self._write_outcome(operation, step, str(event["host"]), result)
         elif event.get("event") == "call":
             self.writer.write("call.proved", _call(operation, step, event))
-
-    def _record_missing(
-        self, operation: Operation, step: Step, ledger: RunLedger, end: RunEnd
-    ) -> None:
-        for host, result in ledger.missing().items():
-            self._write_outcome(operation, step, host, result)
-        if end.killed and not ledger.complete:
-            operation.detail = "the run was ended before it finished"
 
     def _write_outcome(
         self, operation: Operation, step: Step, host: str, result: TargetResult
@@ -215,6 +214,8 @@ class Executor:
         outcomes = operation.target_outcomes()
         overall = operation.overall()
         details = [f"{h}: {o.value}" for h, o in outcomes.items() if o is not Outcome.DONE]
+        if not self._wanted(operation):
+            details.append("a later request wants another mode")
         if overall is Outcome.DONE:
             last = operation.steps[-1].index
             calls = [c for c in operation.calls if c["step"] == last]
@@ -240,8 +241,8 @@ class Executor:
     def _complete(self, operation: Operation) -> Outcome:
         readings = self._settle(operation, cause="reconcile")
         hosts = [h for h in operation.targets if h not in operation.unsettled()]
-        wanted = all(self.state.intended_mode(s) == operation.to for s in operation.samus)
-        if wanted and all(r.sealed for r in readings.values()) and self._routers(hosts):
+        sealed = all(reading.sealed for reading in readings.values())
+        if sealed and self._wanted(operation) and self._routers(hosts):
             self._run_step(operation, hosts)
         self._end(operation)
         return operation.outcome or Outcome.UNKNOWN

@@ -193,3 +193,24 @@ def test_what_is_journalled_as_sealed_is_sealed(tmp_path: Path, helper: ModuleTy
     world.playbooks.kill_after = lambda host: None
     world.lead_until_idle()
     assert tried
+
+
+def test_a_rescue_is_not_undone_by_what_it_superseded(tmp_path: Path, helper: ModuleType) -> None:
+    """A failback left half done by a dead leader is settled, not resumed, after a rescue."""
+    world = make_world(tmp_path, helper)
+    journey(world, Verb.FAILBACK)
+
+    def die(host: str) -> None:
+        raise Killed(host)
+
+    world.playbooks.kill_after = die
+    with pytest.raises(Killed):
+        world.lead_until_idle()
+    world.playbooks.kill_after = lambda host: None
+    world.ask(Verb.FAILOVER, samus=["300"], to="backup")
+    world.lead_until_idle()
+    assert world.modes() == ["backup", "backup"]
+    state = world.state()
+    assert state.intended_mode("300") == "backup"
+    assert state.running() == []
+    check_safe(world)
