@@ -75,6 +75,14 @@ class LocalCoordination:
     def _reader(self) -> ReplicaReader:
         return ReplicaReader(LocalFiles(self._directory / "journal"))
 
+    def founded(self) -> bool:
+        """Say that it is: the journal here is the replica itself."""
+        return True
+
+    def first(self) -> int:
+        """Return 0: nothing is trimmed here."""
+        return 0
+
     def size(self) -> int:
         """Return the number of entries on disk."""
         return self._reader().size()
@@ -152,20 +160,26 @@ class LocalContention:
         """Return the only site there is."""
         return frozenset({self._site})
 
-    def try_lead(self) -> LocalTenure | None:
-        """Take the lock and raise the epoch under it, or None when another holds it."""
+    def try_lead(self, *, floor: int = 0, size: int = 0) -> LocalTenure | None:
+        """Take the lock and raise the epoch under it, or None when another holds it.
+
+        `size` is of no use here: the journal is the replica.
+        """
+        del size
         lock = (self._directory / "lock").open("a+b")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             return None
-        self._tenure = LocalTenure(self._directory, self._site, self._raise_epoch(lock), lock)
+        self._tenure = LocalTenure(
+            self._directory, self._site, self._raise_epoch(lock, floor), lock
+        )
         return self._tenure
 
-    def _raise_epoch(self, lock: IO[bytes]) -> int:
+    def _raise_epoch(self, lock: IO[bytes], floor: int) -> int:
         counter = self._directory / "epoch"
-        epoch = (int(counter.read_bytes()) if counter.exists() else 0) + 1
+        epoch = max(floor, int(counter.read_bytes()) if counter.exists() else 0) + 1
         _replace(counter, b"%d\n" % epoch)
         lock.truncate(0)
         lock.write(json.dumps({"site": self._site, "epoch": epoch}).encode())
@@ -189,6 +203,10 @@ class LocalTenure:
         self._lock = lock
         self.replica = Replica(directory / "journal")
 
+    def first(self) -> int:
+        """Return 0: nothing is trimmed here."""
+        return 0
+
     def size(self) -> int:
         """Return the number of entries."""
         return self.replica.size
@@ -210,8 +228,11 @@ class LocalTenure:
         listener(self.lease())
         return lambda: None
 
-    def append(self, leaf: bytes, *, index: int, consume: Sequence[str] = ()) -> None:
-        """Write the entry to disk, then remove the inbox items it answers.
+    def trim(self, stop: int) -> None:
+        """Keep everything: the journal is the replica."""
+
+    def append(self, leaves: Sequence[bytes], *, index: int, consume: Sequence[str] = ()) -> None:
+        """Write the entries to disk, then remove the inbox items they answer.
 
         A crash in between leaves the items; the next leader knows their digests.
         """
@@ -220,7 +241,7 @@ class LocalTenure:
                 f"{self.site} may not append entry {index} under epoch {self.epoch}",
                 remedy="see who leads: sisamu leader show",
             )
-        self.replica.append([leaf])
+        self.replica.append(leaves)
         for name in consume:
             (self._inbox / name).unlink(missing_ok=True)
 

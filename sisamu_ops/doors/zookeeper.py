@@ -1,8 +1,9 @@
 """ZooKeeper as the coordination service: the newest entries, the inbox, the election.
 
 Layout below `/sisamu/<platform>`: `epoch` (counter), `leader` (ephemeral), `lease` (heartbeat),
-`head` (journal size), `entries/<index>`, `inbox/<name>`, `contenders/<site>` (ephemeral),
-`published/<name>` (checkpoints, cosignatures).
+`head` (journal size), `first` (oldest index kept), `entries/<index>`, `inbox/<name>`,
+`contenders/<site>` (ephemeral), `published/<name>` (checkpoints, cosignatures). `epoch`, `head` and
+`first` are founded by the first leader, so that a rebuilt ensemble goes on from the replicas.
 
 Every write of a leader is one transaction that checks the version of `epoch` and the existence
 of `leader`: both change together and only in the transaction that makes a new leader, so the
@@ -17,7 +18,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,7 +34,7 @@ from kazoo.exceptions import (
     SessionExpiredError,
 )
 from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.protocol.states import KazooState
+from kazoo.protocol.states import KazooState, ZnodeStat
 
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.leadership.lease import Lease, boottime_ns, heartbeat_interval_s, lease_from
@@ -43,6 +44,10 @@ from sisamu_ops.model.errors import LeadershipError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: ConnectionLoss and time-outs leave it open whether the transaction was carried out.
 _AMBIGUOUS = (ConnectionLoss, OperationTimeoutError, KazooTimeoutError)
+#: Far below the 1 MB at which the server ends the connection, so that a transaction never does.
+_MAX_TRANSACTION_BYTES = 512 * 1024
+#: Entries trimmed in one transaction.
+_TRIMMED_AT_ONCE = 500
 _REMEDY = "check the ensemble with `sisamu doctor`; calls go on without it"
 
 
@@ -91,6 +96,18 @@ def _commit(transaction: TransactionRequest, timeout_s: float) -> list[Any]:
     return results
 
 
+def _chunks(leaves: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Cut leaves into what one transaction may hold."""
+    start, size = 0, 0
+    for at, leaf in enumerate(leaves):
+        if size and size + len(leaf) > _MAX_TRANSACTION_BYTES:
+            yield leaves[start:at]
+            start, size = at, 0
+        size += len(leaf)
+    if start < len(leaves):
+        yield leaves[start:]
+
+
 class ZooKeeperCoordination:
     """A session for reading, submitting and publishing; contending opens its own."""
 
@@ -113,9 +130,7 @@ class ZooKeeperCoordination:
             raise
 
     def _prepare(self) -> None:
-        for path, data in (("epoch", b"0"), ("head", b"0"), ("lease", b""), ("published", b"")):
-            self._ensure(f"{self._root}/{path}", data)
-        for path in ("entries", "inbox", "contenders"):
+        for path in ("lease", "published", "entries", "inbox", "contenders"):
             self._ensure(f"{self._root}/{path}", b"")
 
     def _ensure(self, path: str, data: bytes) -> None:
@@ -153,9 +168,24 @@ class ZooKeeperCoordination:
         except NoNodeError as error:
             raise _unreachable(error) from error
 
+    def founded(self) -> bool:
+        """Say whether a leader has founded the journal here, as this session reads it."""
+        return self._raw(self._client.exists_async(f"{self._root}/head")) is not None
+
+    def first(self) -> int:
+        """Return the index of the oldest entry kept, as this session reads it."""
+        return self._number("first")
+
     def size(self) -> int:
         """Return the number of entries acknowledged, as this session reads it."""
-        return int(self._ask(self._client.get_async(f"{self._root}/head"))[0])
+        return self._number("head")
+
+    def _number(self, name: str) -> int:
+        """Read a counter; 0 before the journal is founded."""
+        try:
+            return int(self._raw(self._client.get_async(f"{self._root}/{name}"))[0])
+        except NoNodeError:
+            return 0
 
     def read(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves [start, stop), pipelined in one round of the network."""
@@ -278,15 +308,16 @@ class ZooKeeperContention:
         except (KazooException, KazooTimeoutError) as error:
             raise _unreachable(error) from error
 
-    def try_lead(self) -> ZooKeeperTenure | None:
-        """Raise the epoch and create the leader node in one transaction."""
+    def try_lead(self, *, floor: int = 0, size: int = 0) -> ZooKeeperTenure | None:
+        """Raise the epoch and create the leader node in one transaction.
+
+        Where no journal is founded the same transaction founds it, from `size` on.
+        """
         sent_ns = boottime_ns()
         try:
-            data, stat = self._client.get_async(f"{self._root}/epoch").get(timeout=self._wait_s)
-            epoch = int(data) + 1
             transaction = self._client.transaction()
+            epoch, version = self._raise_epoch(transaction, floor, size)
             leader = json.dumps({"site": self._site, "epoch": epoch}, sort_keys=True)
-            transaction.set_data(f"{self._root}/epoch", str(epoch).encode(), version=stat.version)
             transaction.create(f"{self._root}/leader", leader.encode(), ephemeral=True)
             _commit(transaction, self._wait_s)
         except (NodeExistsError, BadVersionError, RolledBackError):
@@ -295,10 +326,23 @@ class ZooKeeperContention:
             raise _unreachable(error) from error
         lease = lease_from(sent_ns, timeout_ms=self._timeout_ms, tick_ms=self._tick_ms)
         return ZooKeeperTenure(
-            self._client, self._root, self._site, epoch,
-            epoch_version=stat.version + 1, lease=lease,
+            self._client, self._root, self._site, epoch, epoch_version=version, lease=lease,
             timeout_ms=self._timeout_ms, tick_ms=self._tick_ms,
         )  # fmt: skip
+
+    def _raise_epoch(
+        self, transaction: TransactionRequest, floor: int, size: int
+    ) -> tuple[int, int]:
+        """Add the counter's change, or the founding; return the epoch and its node's version."""
+        try:
+            data, stat = self._client.get_async(f"{self._root}/epoch").get(timeout=self._wait_s)
+        except NoNodeError:
+            for name, number in (("epoch", floor + 1), ("head", size), ("first", size)):
+                transaction.create(f"{self._root}/{name}", str(number).encode())
+            return floor + 1, 0
+        epoch = max(int(data), floor) + 1
+        transaction.set_data(f"{self._root}/epoch", str(epoch).encode(), version=stat.version)
+        return epoch, stat.version + 1
 
     def close(self) -> None:
         """Close the session: the contender node, and leadership if held, end with it."""
@@ -329,6 +373,8 @@ class ZooKeeperTenure:
         self._timeout_ms = timeout_ms
         self._tick_ms = tick_ms
         self._lease = lease
+        #: Size and node version of the head, once read: both rise with every append.
+        self._head: tuple[int, int] | None = None
         self._lost = False
         self._suspended = False
         self._stop = threading.Event()
@@ -401,9 +447,15 @@ class ZooKeeperTenure:
             self._tell()
             return True
 
+    def first(self) -> int:
+        """Return the index of the oldest entry kept."""
+        return int(self._get("first")[0])
+
     def size(self) -> int:
         """Return the number of entries: this session made the leader node after all of them."""
-        return int(self._get("head"))
+        data, stat = self._get("head")
+        self._head = (int(data), stat.version)
+        return int(data)
 
     def read(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves [start, stop)."""
@@ -415,25 +467,44 @@ class ZooKeeperTenure:
         except (KazooException, KazooTimeoutError) as error:
             raise _unreachable(error) from error
 
-    def _get(self, name: str) -> bytes:
+    def _get(self, name: str) -> tuple[bytes, ZnodeStat]:
         try:
             pending = self._client.get_async(f"{self._root}/{name}")
-            return bytes(pending.get(timeout=self._timeout_ms / 1000)[0])
+            data, stat = pending.get(timeout=self._timeout_ms / 1000)
+            return data, stat
         except (KazooException, KazooTimeoutError) as error:
             raise _unreachable(error) from error
 
-    def append(self, leaf: bytes, *, index: int, consume: Sequence[str] = ()) -> None:
-        """Write the entry, move the head and remove the inbox items, in one transaction.
+    def append(self, leaves: Sequence[bytes], *, index: int, consume: Sequence[str] = ()) -> None:
+        """Write the entries, move the head and remove the inbox items, in one transaction.
 
-        LeadershipError unless it is known to be committed: it may then still have been
-        written, which the next leader's fold shows.
+        Above 512 KiB in several, the items with the first. LeadershipError unless all is known to
+        be committed: it may then still have been written, which the next leader's fold shows.
         """
+        if self._head is None:
+            self.size()
+        for chunk in _chunks(leaves):
+            self._append(chunk, index, consume)
+            index, consume = index + len(chunk), ()
+
+    def _append(self, leaves: Sequence[bytes], index: int, consume: Sequence[str]) -> None:
+        size, version = self._head or (-1, -1)
+        if index != size:
+            raise self._ended()
+        self._commit_append(leaves, index, version, consume)
+        self._head = (index + len(leaves), version + 1)
+
+    def _commit_append(
+        self, leaves: Sequence[bytes], index: int, version: int, consume: Sequence[str]
+    ) -> None:
+        """Write them once, however often it takes; LeadershipError unless known committed."""
         while True:
             now_ns = boottime_ns()
             if not self.lease().holds(now_ns):
                 raise self._ended()
             try:
-                _commit(self._appending(leaf, index, consume), self.lease().remaining_s(now_ns))
+                transaction = self._appending(leaves, index, version, consume)
+                _commit(transaction, self.lease().remaining_s(now_ns))
             except _AMBIGUOUS:
                 if self._stop.wait(0.02):
                     raise self._ended() from None
@@ -441,7 +512,7 @@ class ZooKeeperTenure:
             except SessionExpiredError as error:
                 raise self._ended() from error
             except KazooException as error:
-                if self._is_ours(leaf, index):
+                if self._is_ours(leaves, index):
                     return
                 waiting = self._waiting(consume)
                 if waiting == list(consume):
@@ -450,20 +521,26 @@ class ZooKeeperTenure:
                 continue
             return
 
-    def _appending(self, leaf: bytes, index: int, consume: Sequence[str]) -> TransactionRequest:
+    def _appending(
+        self, leaves: Sequence[bytes], index: int, version: int, consume: Sequence[str]
+    ) -> TransactionRequest:
         transaction = self._begin()
-        transaction.create(f"{self._root}/entries/{index:010d}", leaf)
-        # The head is set once per entry from zero, so its version is the size it stands for.
-        transaction.set_data(f"{self._root}/head", str(index + 1).encode(), version=index)
+        for at, leaf in enumerate(leaves, start=index):
+            transaction.create(f"{self._root}/entries/{at:010d}", leaf)
+        size = str(index + len(leaves)).encode()
+        transaction.set_data(f"{self._root}/head", size, version=version)
         for name in consume:
             transaction.delete(f"{self._root}/inbox/{name}")
         return transaction
 
-    def _is_ours(self, leaf: bytes, index: int) -> bool:
-        """Say, after an ambiguous answer and a refusal, whether the first try had counted."""
+    def _is_ours(self, leaves: Sequence[bytes], index: int) -> bool:
+        """Say, after an ambiguous answer and a refusal, whether the first try had counted.
+
+        The first of them tells of all: they are written together.
+        """
         try:
             pending = self._client.get_async(f"{self._root}/entries/{index:010d}")
-            return bool(pending.get(timeout=self._wait_s())[0] == leaf)
+            return bool(pending.get(timeout=self._wait_s())[0] == leaves[0])
         except (KazooException, KazooTimeoutError):
             return False
 
@@ -488,6 +565,22 @@ class ZooKeeperTenure:
             f"{self.site} no longer leads under epoch {self.epoch}",
             remedy="see who leads: sisamu leader show",
         )
+
+    def trim(self, stop: int) -> None:
+        """Delete the entries before `stop`, a few hundred at a time; LeadershipError otherwise."""
+        start = self.first()
+        while start < stop:
+            upto = min(stop, start + _TRIMMED_AT_ONCE)
+            transaction = self._begin()
+            for index in range(start, upto):
+                transaction.delete(f"{self._root}/entries/{index:010d}")
+            transaction.set_data(f"{self._root}/first", str(upto).encode())
+            try:
+                _commit(transaction, self._wait_s())
+            except (KazooException, KazooTimeoutError) as error:
+                # Whether it was trimmed or not, `first` says it; nothing is lost either way.
+                raise _unreachable(error) from error
+            start = upto
 
     def leave(self) -> None:
         """Stop heartbeats and close the session, which frees leadership at once."""

@@ -18,8 +18,12 @@ class InboxItem:
 class JournalReader(Protocol):
     """The leaves of a journal, in order, as bytes."""
 
+    def first(self) -> int:
+        """Give the index of the oldest entry that can be read here; older ones were trimmed."""
+        ...
+
     def size(self) -> int:
-        """Count the entries that can be read."""
+        """Count the entries of the journal, those that were trimmed here too."""
         ...
 
     def read(self, start: int, stop: int) -> list[bytes]:
@@ -55,10 +59,12 @@ class Tenure(Protocol):
         """Give the site that leads."""
         ...
 
-    def append(self, leaf: bytes, *, index: int, consume: Sequence[str] = ()) -> None:
-        """Commit a leaf at `index` and remove the named inbox items, in one transaction.
+    def append(self, leaves: Sequence[bytes], *, index: int, consume: Sequence[str] = ()) -> None:
+        """Commit leaves from `index` on and remove the named inbox items.
 
-        Raises LeadershipError when the epoch no longer stands; never returns unless committed.
+        One transaction, or several where the leaves are too large for one: then a prefix may be
+        committed, the items with its first part. Raises LeadershipError when the epoch no longer
+        stands; never returns unless all is committed.
         """
         ...
 

@@ -62,6 +62,10 @@ class ReplicaReader:
         """Give the tiles of the last listing."""
         return self._tiles
 
+    def first(self) -> int:
+        """Give 0: a replica keeps every entry."""
+        return 0
+
     def size(self) -> int:
         """Count the entries there are now; raises IntegrityError when there is a gap."""
         self.refresh()

@@ -6,7 +6,7 @@ An entry that could not be acknowledged ends the writer: what follows might skip
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sisamu_ops.journal.canonical import Json
@@ -46,23 +46,31 @@ class Writer:
 
     def write(self, kind: str, data: Mapping[str, Json], *, consume: Sequence[str] = ()) -> Entry:
         """Append one entry and remove the inbox items it answers; LeadershipError otherwise."""
+        return self.write_all([(kind, data)], consume=consume)[0]
+
+    def write_all(
+        self, entries: Iterable[tuple[str, Mapping[str, Json]]], *, consume: Sequence[str] = ()
+    ) -> list[Entry]:
+        """Append entries, each its kind and data, at the cost of one; LeadershipError otherwise."""
         with self._lock:
             if self._broken:
                 raise LeadershipError(f"{self._tenure.site} stopped appending after a failure")
-            entry = self._entry(kind, data)
-            leaf = seal_entry(entry, self._key)
+            start = self._size
+            made = [self._entry(at, *entry) for at, entry in enumerate(entries, start=start)]
+            leaves = [seal_entry(entry, self._key) for entry in made]
             try:
-                self._tenure.append(leaf, index=entry.index, consume=consume)
+                self._tenure.append(leaves, index=start, consume=consume)
             except LeadershipError:
                 self._broken = True
                 raise
-            self._size += 1
-            self._follow(entry)
-            return entry
+            self._size += len(made)
+            for entry in made:
+                self._follow(entry)
+            return made
 
-    def _entry(self, kind: str, data: Mapping[str, Json]) -> Entry:
+    def _entry(self, index: int, kind: str, data: Mapping[str, Json]) -> Entry:
         moment = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return Entry(
-            origin=self._origin, index=self._size, epoch=self._tenure.epoch,
+            origin=self._origin, index=index, epoch=self._tenure.epoch,
             site=self._tenure.site, time=moment, kind=kind, data=data,
         )  # fmt: skip

@@ -33,6 +33,9 @@ class LeasedTenure(Tenure, JournalReader, Protocol):
     def on_lease(self, listener: Callable[[Lease], None]) -> Callable[[], None]:
         """Call `listener` at once and at every renewal, until the returned function is called."""
 
+    def trim(self, stop: int) -> None:
+        """Forget the entries before `stop` here: a majority of replicas has them."""
+
     def leave(self) -> None:
         """Give leadership up (or acknowledge its loss) and free what it held."""
 
@@ -43,8 +46,12 @@ class Contention(Protocol):
     def present(self) -> frozenset[str]:
         """Return the sites that stand now."""
 
-    def try_lead(self) -> LeasedTenure | None:
-        """Take leadership with a new epoch, or None when another leads."""
+    def try_lead(self, *, floor: int = 0, size: int = 0) -> LeasedTenure | None:
+        """Take leadership with a new epoch above `floor`, or None when another leads.
+
+        Where no journal has been founded yet, it begins at index `size`: so indexes and epochs go
+        on after the coordination service was rebuilt from nothing.
+        """
 
     def close(self) -> None:
         """Stand no more."""
@@ -52,6 +59,9 @@ class Contention(Protocol):
 
 class Coordination(JournalReader, Inbox, Protocol):
     """The journal's newest entries, the inbox, and the election."""
+
+    def founded(self) -> bool:
+        """Say whether anybody has led here since the service was set up."""
 
     def leader(self) -> Leadership | None:
         """Return who leads as last read, or None."""

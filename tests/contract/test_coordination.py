@@ -84,7 +84,7 @@ def test_what_the_leader_appends_everybody_reads(connect: Connect) -> None:
     tenure = contention.try_lead()
     assert tenure is not None
     for index, leaf in enumerate([b"one", b"two", b"three"]):
-        tenure.append(leaf, index=index)
+        tenure.append([leaf], index=index)
     reader = connect()
     assert (reader.size(), reader.read(0, 3)) == (3, [b"one", b"two", b"three"])
     assert (tenure.size(), tenure.read(1, 2)) == (3, [b"two"])
@@ -101,7 +101,7 @@ def test_an_append_consumes_the_items_it_answers(connect: Connect) -> None:
     contention = coordination.contend("paris")
     tenure = contention.try_lead()
     assert tenure is not None
-    tenure.append(b"one", index=0, consume=[ITEM.name])
+    tenure.append([b"one"], index=0, consume=[ITEM.name])
     assert [item.name for item in coordination.items()] == ["request-2.bb"]
     contention.close()
 
@@ -111,8 +111,8 @@ def test_an_item_already_gone_is_no_hindrance(connect: Connect) -> None:
     contention = connect().contend("paris")
     tenure = contention.try_lead()
     assert tenure is not None
-    tenure.append(b"one", index=0, consume=["gone.aa"])
-    tenure.append(b"two", index=1)
+    tenure.append([b"one"], index=0, consume=["gone.aa"])
+    tenure.append([b"two"], index=1)
     assert connect().read(0, 2) == [b"one", b"two"]
     contention.close()
 
@@ -124,7 +124,7 @@ def test_an_append_never_leaves_a_gap(connect: Connect, index: int) -> None:
     tenure = contention.try_lead()
     assert tenure is not None
     with pytest.raises(LeadershipError):
-        tenure.append(b"late", index=index)
+        tenure.append([b"late"], index=index)
     assert connect().size() == 0
     contention.close()
 
@@ -134,9 +134,9 @@ def test_an_index_is_written_once(connect: Connect) -> None:
     contention = connect().contend("paris")
     tenure = contention.try_lead()
     assert tenure is not None
-    tenure.append(b"one", index=0)
+    tenure.append([b"one"], index=0)
     with pytest.raises(LeadershipError):
-        tenure.append(b"other", index=0)
+        tenure.append([b"other"], index=0)
     assert connect().read(0, 1) == [b"one"]
     contention.close()
 
@@ -164,7 +164,7 @@ def test_a_tenure_that_left_appends_no_more(connect: Connect) -> None:
     assert not tenure.may_start()
     assert not tenure.lease().holds(boottime_ns())
     with pytest.raises(LeadershipError):
-        tenure.append(b"late", index=0)
+        tenure.append([b"late"], index=0)
     assert connect().size() == 0
 
 
@@ -193,3 +193,38 @@ def test_notes_are_shown_to_all(connect: Connect) -> None:
     connect().publish("log.paris", b"old")
     connect().publish("log.paris", b"new")
     assert connect().published() == {"log.paris": b"new"}
+
+
+def test_an_epoch_rises_above_the_floor(connect: Connect) -> None:
+    """Whoever knows of a higher epoch leads above it, and every later leader too."""
+    first = connect().contend("paris")
+    tenure = first.try_lead(floor=2**32)
+    assert tenure is not None
+    assert tenure.epoch == 2**32 + 1
+    first.close()
+    second = connect().contend("paris").try_lead(floor=7)
+    assert second is not None
+    assert second.epoch == 2**32 + 2
+
+
+def test_several_entries_are_appended_at_once(connect: Connect) -> None:
+    """A batch is entries like any other, and its items are gone."""
+    coordination = connect()
+    coordination.put(ITEM)
+    tenure = coordination.contend("paris").try_lead()
+    assert tenure is not None
+    tenure.append([b"one", b"two"], index=0, consume=[ITEM.name])
+    tenure.append([b"three"], index=2)
+    reader = connect()
+    assert (reader.read(0, reader.size()), reader.items()) == ([b"one", b"two", b"three"], [])
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_an_index_that_is_not_next_is_refused(connect: Connect, index: int) -> None:
+    """An entry stands at the end of the journal or nowhere."""
+    tenure = connect().contend("paris").try_lead()
+    assert tenure is not None
+    tenure.append([b"one"], index=0)
+    with pytest.raises(LeadershipError):
+        tenure.append([b"astray"], index=index)
+    assert connect().size() == 1

@@ -36,7 +36,7 @@ service = ZooKeeperCoordination(
     hosts.split(","), platform, timeout_ms=int(timeout_ms), tick_ms=int(tick_ms), wait_s=10
 )
 tenure = service.contend("paris").try_lead()
-tenure.append(b"of the dead", index=0)
+tenure.append([b"of the dead"], index=0)
 print("leads", flush=True)
 time.sleep(600)
 """
@@ -101,7 +101,7 @@ def test_a_tenure_reads_all_of_the_former(connect: Connect) -> None:
         assert tenure.read(0, tenure.size()) == written
         for _ in range(20):
             leaf = b"%d of %d" % (len(written), tenure.epoch)
-            tenure.append(leaf, index=len(written))
+            tenure.append([leaf], index=len(written))
             written.append(leaf)
         contention.close()
     assert len(written) == 60
@@ -141,7 +141,7 @@ def test_a_server_killed_in_the_midst_of_appends(servers: Ensemble, connect: Con
         upsetting = worker.submit(upset)
         while not upsetting.done():
             leaf = b"entry %d" % len(acknowledged)
-            tenure.append(leaf, index=len(acknowledged))
+            tenure.append([leaf], index=len(acknowledged))
             acknowledged.append(leaf)
     servers.await_serving()
     contention.close()
@@ -167,7 +167,7 @@ def test_an_expired_session_leads_no_more(servers: Ensemble, connect: Connect) -
     Afterwards nothing may be started, an append raises and writes nothing, and another leads.
     """
     contention, tenure = lead(connect)
-    tenure.append(b"one", index=0)
+    tenure.append([b"one"], index=0)
     heard: list[Lease] = []
     tenure.on_lease(heard.append)
     for server in servers.ids:
@@ -178,7 +178,7 @@ def test_an_expired_session_leads_no_more(servers: Ensemble, connect: Connect) -
     assert last_ns <= paused_ns + (TIMEOUT_MS - TICK_MS - KILL_MS) * 1_000_000
     await_that(lambda: heard[-1] == Lease(0), timeout_s=TIMEOUT_S)
     with pytest.raises(LeadershipError):
-        tenure.append(b"late", index=1)
+        tenure.append([b"late"], index=1)
     await_that(lambda: boottime_ns() > paused_ns + (TIMEOUT_MS + 2 * TICK_MS) * 1_000_000)
     for server in servers.ids:
         servers.resume(server)
@@ -194,7 +194,7 @@ def test_an_expired_session_leads_no_more(servers: Ensemble, connect: Connect) -
     assert taken[0].epoch > tenure.epoch
     assert taken[0].read(0, taken[0].size()) == [b"one"]
     with pytest.raises(LeadershipError):
-        tenure.append(b"late", index=1)
+        tenure.append([b"late"], index=1)
     assert (tenure.may_start(), taken[0].size()) == (False, 1)
     other.close()
     contention.close()
@@ -207,7 +207,7 @@ def test_while_suspended_nothing_new_is_started(servers: Ensemble, connect: Conn
         servers.kill(server)
     await_that(lambda: not tenure.may_start(), timeout_s=TIMEOUT_S - TICK_MS / 1000)
     with pytest.raises(LeadershipError):
-        tenure.append(b"late", index=0)
+        tenure.append([b"late"], index=0)
     contention.close()
 
 
@@ -269,10 +269,10 @@ def test_only_a_tenure_that_stands_consumes(connect: Connect) -> None:
     contention, tenure = lead(connect)
     for name in ("request-1.aa", "request-2.bb"):
         coordination.put(InboxItem(name=name, payload=b"{}"))
-    tenure.append(b"one", index=0, consume=["request-1.aa"])
+    tenure.append([b"one"], index=0, consume=["request-1.aa"])
     contention.close()
     with pytest.raises(LeadershipError):
-        tenure.append(b"two", index=1, consume=["request-2.bb"])
+        tenure.append([b"two"], index=1, consume=["request-2.bb"])
     after, successor = lead(connect, "lyon")
     assert (successor.size(), [i.name for i in connect().items()]) == (1, ["request-2.bb"])
     after.close()
@@ -291,3 +291,46 @@ def test_a_lost_lease_frees_leadership(servers: Ensemble, connect: Connect) -> N
     await_that(lambda: other.try_lead() is not None, timeout_s=10)
     other.close()
     contention.close()
+
+
+def test_the_first_leader_founds_the_journal_where_the_replicas_end(
+    connect: Connect,
+) -> None:
+    """On an ensemble rebuilt from nothing, indexes and epochs go on; later sizes change nothing."""
+    coordination = connect()
+    assert (coordination.founded(), coordination.first(), coordination.size()) == (False, 0, 0)
+    contention = coordination.contend("paris")
+    tenure = contention.try_lead(floor=41, size=300)
+    assert tenure is not None
+    tenure.append([b"on"], index=300)
+    found = (coordination.founded(), coordination.first(), coordination.size())
+    assert (tenure.epoch, found) == (42, (True, 300, 301))
+    contention.close()
+    second = connect().contend("lyon").try_lead(floor=5, size=7)
+    assert second is not None
+    assert (second.epoch, second.size(), second.first()) == (43, 301, 300)
+
+
+def test_trimmed_entries_are_gone_and_the_others_stay(connect: Connect) -> None:
+    """Trimming moves the first index, in several transactions where there are many."""
+    tenure = connect().contend("paris").try_lead()
+    assert tenure is not None
+    tenure.append([b"%d" % n for n in range(1100)], index=0)
+    tenure.trim(1050)
+    reader = connect()
+    assert (reader.first(), reader.size()) == (1050, 1100)
+    assert reader.read(1050, 1052) == [b"1050", b"1051"]
+    with pytest.raises(LeadershipError):
+        reader.read(1049, 1050)
+    tenure.append([b"more"], index=1100)
+    tenure.trim(1000)
+    assert (reader.first(), reader.size()) == (1050, 1101)
+
+
+def test_a_batch_above_what_a_transaction_may_hold_is_split(connect: Connect) -> None:
+    """Two megabytes of entries arrive, and the connection lives."""
+    tenure = connect().contend("paris").try_lead()
+    assert tenure is not None
+    leaves = [bytes([65 + n]) * 65_000 for n in range(30)]
+    tenure.append(leaves, index=0)
+    assert connect().read(0, 30) == leaves

@@ -174,10 +174,16 @@ class KillingTenure:
         self.site = tenure.site
         self.epoch = tenure.epoch
 
-    def append(self, leaf: bytes, *, index: int, consume: Sequence[str] = ()) -> None:
+    def append(self, leaves: Sequence[bytes], *, index: int, consume: Sequence[str] = ()) -> None:
         self._strike("before")
-        self._tenure.append(leaf, index=index, consume=consume)
+        self._tenure.append(leaves, index=index, consume=consume)
         self._strike("after")
+
+    def first(self) -> int:
+        return self._tenure.first()
+
+    def trim(self, stop: int) -> None:
+        self._tenure.trim(stop)
 
     def size(self) -> int:
         return self._tenure.size()
