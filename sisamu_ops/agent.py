@@ -1,35 +1,42 @@
 """The site daemon: fold, decide, act.
 
 Two loops, each with a session of its own. One follows: every entry is verified, kept on the
-site's replica and cosigned. The other stands for leader where the site may, and while it
-leads answers the inbox and carries out what is accepted. Losing leadership ends the second
-loop's turn, never the first's. With no agent at all every SAMU keeps its mode.
+site's replica and cosigned. The other keeps a fold of the journal warm, stands for leader where
+the site may and is fit to, and while it leads answers the inbox and carries out what is accepted.
+Losing leadership ends the second loop's turn, never the first's. With no agent at all every SAMU
+keeps its mode.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
 from typing import Any, Protocol
 
 from sisamu_ops.failover.admission import Admission
 from sisamu_ops.failover.execute import Executor
+from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.ports import PlaybookRunner, SignatureCheck, Targets
-from sisamu_ops.failover.report import PREFIX, make_report, open_report
+from sisamu_ops.failover.report import ALARM, PREFIX, TRIGGER, make_report, open_report
 from sisamu_ops.failover.request import digest_of
 from sisamu_ops.failover.state import State
+from sisamu_ops.following import Following, OpenPeer
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader
 from sisamu_ops.journal.privacy import for_the_journal
-from sisamu_ops.journal.replicate import Replicator, read_entry
+from sisamu_ops.journal.replicate import Replicator, cosigned_sizes
+from sisamu_ops.journal.splice import Spliced
 from sisamu_ops.journal.writer import Writer
-from sisamu_ops.leadership.contending import judge_standing
-from sisamu_ops.leadership.lease import boottime_ns
+from sisamu_ops.leadership.contending import judge_founding, judge_standing
+from sisamu_ops.leadership.lease import boottime_ns, heartbeat_interval_s
 from sisamu_ops.leadership.port import Contention, Coordination, LeasedTenure
+from sisamu_ops.model.condition import Problem, ProblemKind, read_conditions
 from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError
 from sisamu_ops.model.platform import Platform
 
@@ -38,6 +45,10 @@ _log = logging.getLogger(__name__)
 #: How long a loop waits for a change before it looks anyway, in seconds.
 _LOOK_S = 1.0
 _RETRY_S = 0.5
+#: How long all sites are waited for before a majority founds the journal, in seconds.
+_ALL_SITES_S = 10.0
+#: Leadership lost within this time makes a site wait longer before it stands again.
+FLAPPING = timedelta(minutes=10)
 
 
 class Clock(Protocol):
@@ -56,15 +67,7 @@ class Neighbours:
     runner: PlaybookRunner
     signatures: SignatureCheck
     now: Clock
-
-
-def fold_journal(reader: JournalReader, policy: Policy) -> State:
-    """Fold every entry, each verified; IntegrityError when one does not verify."""
-    state = State()
-    size = reader.size()
-    for index, leaf in enumerate(reader.read(0, size)):
-        state.apply(read_entry(leaf, index=index, policy=policy))
-    return state
+    open_peer: OpenPeer
 
 
 @dataclass(kw_only=True)
@@ -77,6 +80,9 @@ class Term:
     neighbours: Neighbours
     tenure: LeasedTenure
     submit: Callable[[InboxItem], None]
+    folding: Folding
+    base: JournalReader | None = None
+    present: Callable[[], frozenset[str]] = frozenset
     state: State = field(init=False)
     writer: Writer = field(init=False)
     admission: Admission = field(init=False)
@@ -84,7 +90,9 @@ class Term:
 
     def __post_init__(self) -> None:
         """Fold the journal as the tenure reads it, which is complete."""
-        self.state = fold_journal(self.tenure, self.policy)
+        complete = Spliced(base=self.base, tail=self.tenure) if self.base else self.tenure
+        self.folding.pull(complete)
+        self.state = self.folding.state
         if self.state.unknown_kinds:
             raise IntegrityError(
                 f"entries of unknown kinds: {', '.join(sorted(self.state.unknown_kinds))}",
@@ -97,8 +105,10 @@ class Term:
         self.admission = Admission(
             platform=self.platform, state=self.state, writer=self.writer,
             targets=self.neighbours.targets, signatures=self.neighbours.signatures,
-            now=self.neighbours.now,
+            now=self.neighbours.now, present=self.present,
+            untrimmed=lambda: self.state.size - self._first,
         )  # fmt: skip
+        self._first = self.tenure.first()
         self.executor = Executor(
             platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
             targets=self.neighbours.targets, runner=self.neighbours.runner, report=self._report,
@@ -113,19 +123,51 @@ class Term:
         """Answer the inbox and do one thing accepted; False when there was nothing to do."""
         if not self._may_go_on():
             return False
+        self.admission.begin_sweep()
         for item in inbox.items():
             if not self._may_go_on():
                 return False
-            if item.name.startswith(PREFIX):
-                self._receive(item)
-            else:
-                self.admission.answer(item)
-        return self._may_go_on() and self.executor.advance()
+            self._take(item)
+        self.admission.end_sweep()
+        return self._may_go_on() and not self.state.handover and self.executor.advance()
 
-    def leave(self) -> None:
-        """Journal that leadership is given up, when it still can be."""
+    def _take(self, item: InboxItem) -> None:
+        if item.name.startswith(PREFIX):
+            self._receive(item)
+        elif item.name.startswith(ALARM):
+            self._note_alarm(item)
+        elif item.name.startswith(TRIGGER):
+            self.admission.observe(item, self.policy)
+        else:
+            self.admission.answer(item)
+
+    def trim(self, notes: Iterable[bytes]) -> None:
+        """Forget in the service what a majority of replicas keeps, but for the newest entries."""
+        keep = self.platform.policy.journal_keep
+        sizes = sorted(cosigned_sizes(notes, self.policy).values(), reverse=True)
+        threshold = self.policy.threshold
+        agreed_size = sizes[threshold - 1] if len(sizes) >= threshold else 0
+        if agreed_size - self._first >= 2 * keep and self._may_go_on():
+            self.tenure.trim(agreed_size - keep)
+            self._first = agreed_size - keep
+
+    def leave(self, cause: str = "stop") -> None:
+        """Journal that leadership is given up, and to whom, when it still can be."""
         if self.tenure.may_start():
-            self.writer.write("leadership.left", {"site": self.tenure.site})
+            to = self.state.handover.to if self.state.handover else ""
+            data = {"site": self.tenure.site, "to": to, "cause": cause}
+            self.writer.write("leadership.left", data)
+
+    def _note_alarm(self, item: InboxItem) -> None:
+        data: dict[str, Any] = {"id": digest_of(item.payload), "site": "", "about": ""}
+        data["message"] = "an alarm that is not signed by a site"
+        try:
+            facts = open_report(item.payload, self.policy)
+            data |= {"site": str(facts["site"]), "about": for_the_journal(str(facts["about"]))}
+            data["message"] = for_the_journal(str(facts["message"]))
+        except (RefusedError, KeyError):
+            _log.warning("%s cannot be read as an alarm", item.name)
+        self.writer.write("alarm.raised", data, consume=[item.name])
 
     def _may_go_on(self) -> bool:
         """Say whether something new may be started; LeadershipError when the lease has ended."""
@@ -173,7 +215,7 @@ def serve_once(
     try:
         term = Term(
             platform=platform, keys=keys, policy=policy, neighbours=neighbours, tenure=tenure,
-            submit=coordination.put,
+            submit=coordination.put, folding=Folding(policy),
         )  # fmt: skip
         term.begin()
         while term.serve(coordination):
@@ -194,17 +236,24 @@ class SiteAgent:
         policy: Policy,
         replicator: Replicator,
         neighbours: Neighbours,
+        found: tuple[Problem, ...] = (),
     ) -> None:
-        """Serve the site the keys are of."""
+        """Serve the site the keys are of; `found` is what was wrong with its replica."""
         self._platform = platform
         self._keys = keys
         self._policy = policy
-        self._replicator = replicator
         self._neighbours = neighbours
+        self._following = Following(
+            keys=keys, policy=policy, replicator=replicator, open_peer=neighbours.open_peer,
+            now=neighbours.now, found=found,
+            slow_after_s=heartbeat_interval_s(platform.policy.session_timeout_ms),
+        )  # fmt: skip
+        self._own = self._following.open_own()
+        self._folding = Folding(policy)
         self._stop = threading.Event()
         self._leads = threading.Event()
         self._settled = False
-        self._unfit = threading.Event()
+        self._unfounded_since = 0.0
         self._awake: list[Coordination] = []
 
     @property
@@ -250,23 +299,21 @@ class SiteAgent:
 
     def _follow(self, coordination: Coordination) -> None:
         while not self._stop.is_set():
-            try:
-                self._replicator.pull(coordination)
-                self._replicator.endorse(coordination, leads=self._leads.is_set())
-            except IntegrityError as error:
-                # What does not verify is neither kept nor cosigned; the others are not held up.
-                _log.error("%s", error)
-                self._stop.wait(_LOOK_S)
+            self._following.step(coordination, leads=self._leads.is_set())
             coordination.await_change(_LOOK_S)
 
     def _contend(self, coordination: Coordination) -> None:
-        if self.site in self._platform.arbiters() or self._unfit.is_set():
+        """Stand as long as the site is fit to; lead when it is its turn."""
+        if self.site in self._platform.arbiters():
             self._stop.wait()
+            return
+        if not self._fit(coordination):
+            coordination.await_change(_LOOK_S)
             return
         self._let_preferred_go_first()
         contention = coordination.contend(self.site)
         try:
-            while not self._stop.is_set():
+            while not self._stop.is_set() and self._fit(coordination):
                 tenure = self._try_lead(coordination, contention)
                 if tenure is not None:
                     self._lead(coordination, tenure)
@@ -274,6 +321,22 @@ class SiteAgent:
                 coordination.await_change(_LOOK_S)
         finally:
             contention.close()
+
+    def _fit(self, coordination: Coordination) -> bool:
+        """Bring the fold up to date, and say whether this site may lead with it."""
+        try:
+            self._folding.pull(Spliced(base=self._own, tail=coordination))
+            self._following.extra = tuple(_unknown_entries(self._folding.state))
+        except IntegrityError as error:
+            self._unfold(error)
+        return self._following.fit
+
+    def _unfold(self, error: IntegrityError) -> None:
+        """Begin the fold again: what did not verify may have been folded half."""
+        self._folding = Folding(self._policy)
+        problem = Problem(kind=ProblemKind.UNVERIFIED, message=error.message)
+        self._following.extra = (problem,)
+        _log.error("%s; this site follows and does not lead", error)
 
     def _let_preferred_go_first(self) -> None:
         """When the sites start together, the first in order may need a moment to be there."""
@@ -283,16 +346,32 @@ class SiteAgent:
         self._settled = True
 
     def _try_lead(self, coordination: Coordination, contention: Contention) -> LeasedTenure | None:
-        if coordination.leader() is not None:
+        if coordination.leader() is not None or not self._may_found(coordination):
             return None
+        state, policy = self._folding.state, self._platform.policy
         standing = judge_standing(
-            self.site, order=self._platform.policy.site_order,
-            arbiters=self._platform.arbiters(), present=contention.present() - {self.site},
-            gap_free=True, hold_off_ms=self._platform.policy.hold_off_ms,
+            self.site, order=policy.site_order, arbiters=self._platform.arbiters(),
+            present=contention.present() - {self.site}, gap_free=True,
+            hold_off_ms=policy.hold_off_ms, asked_for=state.asked_for, left_by=state.left_by,
+            losses=state.losses_of(self.site, since=self._neighbours.now() - FLAPPING),
         )  # fmt: skip
         if standing.wait_ms and self._stop.wait(standing.wait_ms / 1000):
             return None
-        return contention.try_lead() if standing.stands else None
+        if not standing.stands:
+            return None
+        return contention.try_lead(floor=state.epoch, size=state.size)
+
+    def _may_found(self, coordination: Coordination) -> bool:
+        """Say whether a journal stands, or this site is the one to found it."""
+        if coordination.founded():
+            return True
+        self._unfounded_since = self._unfounded_since or monotonic()
+        conditions = read_conditions(coordination.published())
+        return judge_founding(
+            self.site, sizes={site: c.size for site, c in conditions.items()},
+            sites=len(self._policy.sites), threshold=self._policy.threshold,
+            waited=monotonic() - self._unfounded_since > _ALL_SITES_S,
+        )  # fmt: skip
 
     def _lead(self, coordination: Coordination, tenure: LeasedTenure) -> None:
         _log.info("%s leads under epoch %d", self.site, tenure.epoch)
@@ -300,20 +379,32 @@ class SiteAgent:
             term = Term(
                 platform=self._platform, keys=self._keys, policy=self._policy,
                 neighbours=self._neighbours, tenure=tenure, submit=self._submit,
+                folding=self._folding, base=self._own, present=coordination.contenders,
             )  # fmt: skip
             term.begin()
             self._leads.set()
-            while not self._stop.is_set():
-                if not term.serve(coordination):
-                    coordination.await_change(_LOOK_S)
-            term.leave()
+            self._serve(term, coordination)
         except IntegrityError as error:
-            # Standing again would keep a site that can fold this journal from leading.
-            self._unfit.set()
-            _log.error("%s; this site follows, and leads no more until restarted", error)
+            self._unfold(error)
         finally:
             self._leads.clear()
             tenure.leave()
+
+    def _serve(self, term: Term, coordination: Coordination) -> None:
+        """Work until stopped, asked to hand over, or unfit while another could lead."""
+        cause = "stop"
+        while not self._stop.is_set():
+            worked = term.serve(coordination)
+            if term.state.handover:
+                cause = "transfer" if term.state.handover.to else "step-down"
+                break
+            if not self._following.fit and coordination.contenders() - {self.site}:
+                cause = "unfit"
+                break
+            term.trim(coordination.published().values())
+            if not worked:
+                coordination.await_change(_LOOK_S)
+        term.leave(cause)
 
     def _submit(self, item: InboxItem) -> None:
         """Put a report into the inbox, on a session of its own: ours may have ended."""
@@ -325,3 +416,9 @@ class SiteAgent:
             except LeadershipError as error:
                 _log.warning("report not delivered yet: %s", error.message)
                 self._stop.wait(_RETRY_S)
+
+
+def _unknown_entries(state: State) -> Iterator[Problem]:
+    if state.unknown_kinds:
+        message = f"entries of unknown kinds: {', '.join(sorted(state.unknown_kinds))}"
+        yield Problem(kind=ProblemKind.UPGRADE, message=message)

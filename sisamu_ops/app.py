@@ -10,11 +10,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from sisamu_ops.failover.request import Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
+    from sisamu_ops.journal.port import ReplicaFiles
     from sisamu_ops.journal.replicate import Replicator
     from sisamu_ops.journal.verify import VerifyReport
     from sisamu_ops.lab.lab import Lab
     from sisamu_ops.leadership.port import Coordination
+    from sisamu_ops.model.condition import Problem
     from sisamu_ops.model.platform import Platform
     from sisamu_ops.record import Record
 
@@ -96,6 +98,7 @@ class App:
             source="local directory" if self.is_local else "ZooKeeper",
             connect=self.connect,
             copy_replicas=self.copy_replicas,
+            open_replicas=self._replicas(),
         )
 
     @cached_property
@@ -142,13 +145,14 @@ class App:
                 place=str(home / "keys"),
                 remedy="start the agent of a site with that site's home",
             )
-        with self._replicator(home, keys) as replicator:
+        with self._replicator(home, keys) as (replicator, found):
             yield SiteAgent(
                 platform=self.platform,
                 keys=keys,
                 policy=self.trust,
                 replicator=replicator,
                 neighbours=self._neighbours(home, home / "ssh/id_ed25519"),
+                found=found,
             )
 
     # --- who and where ------------------------------------------------------------------
@@ -241,6 +245,26 @@ class App:
                 found[site.site_id] = copy
         return found
 
+    def _replicas(self) -> dict[str, Callable[[], AbstractContextManager[ReplicaFiles]]]:
+        """Return, by site, how its replica is read where it is."""
+        from sisamu_ops.journal.reader import LocalFiles
+
+        if self.is_local:
+            local = LocalFiles(self.state_dir / "journal")
+            return {LOCAL_SITE: lambda: nullcontext(local)}
+        return {site: partial(self._open_as_operator, site) for site in self.platform.sites}
+
+    def _open_as_operator(self, site_id: str) -> AbstractContextManager[ReplicaFiles]:
+        return self.open_replica(site_id, self.identity)
+
+    def open_replica(self, site_id: str, key: Path) -> AbstractContextManager[ReplicaFiles]:
+        """Read the replica of a site over SFTP, file by file as they are needed."""
+        from sisamu_ops.doors.ssh import open_files
+
+        site, known_hosts = self.platform.sites[site_id], self.platform.policy.known_hosts
+        source = str(site.home / "journal")
+        return open_files(site.address, "root", source, key=key, known_hosts=known_hosts)
+
     def sign(self, request: Request) -> Envelope:
         """Sign a request with the operator's key."""
         from sisamu_ops.doors import openssh
@@ -292,24 +316,31 @@ class App:
             runner=self._playbooks(home, key),
             signatures=signatures,
             now=utc_now,
+            open_peer=lambda site: self.open_replica(site, key),
         )
 
     @contextmanager
-    def _replicator(self, home: Path, keys: SiteKeys) -> Iterator[Replicator]:
-        """Open a site's replica for writing, for a while."""
-        from sisamu_ops.journal.replica import Replica
+    def _replicator(
+        self, home: Path, keys: SiteKeys
+    ) -> Iterator[tuple[Replicator, tuple[Problem, ...]]]:
+        """Open a site's replica for writing, for a while; and say what was wrong with it."""
+        from sisamu_ops.journal.replica import open_or_set_aside
         from sisamu_ops.journal.replicate import Replicator
+        from sisamu_ops.model.condition import Problem, ProblemKind
 
-        replica = Replica(home / "journal")
+        replica, aside = open_or_set_aside(home / "journal")
+        replicator = Replicator(
+            replica=replica,
+            keys=keys,
+            policy=self.trust,
+            now_s=lambda: int(utc_now().timestamp()),
+        )
+        message = f"the replica did not hold: set aside as {aside.name}" if aside else ""
+        found = (Problem(kind=ProblemKind.DAMAGED, message=message),) if aside else ()
         try:
-            yield Replicator(
-                replica=replica,
-                keys=keys,
-                policy=self.trust,
-                now_s=lambda: int(utc_now().timestamp()),
-            )
+            yield replicator, found
         finally:
-            replica.close()
+            replicator.replica.close()
 
     # --- the embedded coordination ------------------------------------------------------
 
@@ -340,7 +371,7 @@ class App:
             neighbours=self._neighbours(self.state_dir, self.identity),
             coordination=coordination,
         )
-        with self._replicator(self.state_dir, keys) as replicator:
+        with self._replicator(self.state_dir, keys) as (replicator, _):
             replicator.endorse(coordination, leads=True)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sisamu_ops.failover.card import card_facts, hand_token
-from sisamu_ops.failover.overview import samu_facts, site_facts
+from sisamu_ops.failover.overview import alarm_facts, samu_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import Targets
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
@@ -16,6 +16,7 @@ from sisamu_ops.failover.request import Envelope, Request, Verb, new_request, rf
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
+from sisamu_ops.leadership.contending import check_leader_site
 from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import FailedError
 from sisamu_ops.model.platform import Platform, Samu
@@ -57,11 +58,16 @@ class Desk:
                 leader=leader.site if leader else "",
                 present=glance.contenders,
                 cosigned=glance.cosigned,
+                conditions=glance.conditions,
+                now=self.now(),
             ),
+            "paused": view.state.paused,
+            "alarms": [alarm_facts(alarm) for alarm in view.state.alarms.values()][-5:],
             "journal": {
                 "size": view.state.size,
                 "agreed_size": glance.agreed_size,
                 "source": view.source,
+                "first": glance.first,
                 "live": view.live,
                 "newest_at": view.entries[-1].time if view.entries else None,
             },
@@ -134,6 +140,8 @@ class Desk:
         """Make a request for this platform; ConfigurationError for what it does not have."""
         if verb.moves:
             to = check_direction(verb, to, self.platform.policy.mode_order)
+        if verb is Verb.TRANSFER:
+            check_leader_site(self.platform, to)
         return new_request(
             platform=self.platform.policy.platform,
             verb=verb,
@@ -148,9 +156,13 @@ class Desk:
 
     def submit(self, request_id: str, envelope: Envelope, tell: Tell) -> JournalView:
         """Submit a request and follow it to its end; RefusedError when it is refused."""
-        with self.record.session() as coordination:
+        with (
+            self.record.session() as coordination,
+            self.record.whole(coordination) as reader,
+        ):
             state, entries = submit(
                 coordination,
+                reader,
                 self.record.trust,
                 request_id,
                 envelope,
@@ -162,8 +174,11 @@ class Desk:
 
     def follow(self, request_id: str, tell: Tell) -> JournalView:
         """Follow an operation or request to its end, from its first entry."""
-        with self.record.session() as coordination:
-            state, entries = follow(coordination, self.record.trust, request_id, tell=tell)
+        with (
+            self.record.session() as coordination,
+            self.record.whole(coordination) as reader,
+        ):
+            state, entries = follow(coordination, reader, self.record.trust, request_id, tell=tell)
         return JournalView(entries=entries, state=state, source=self.record.source, live=True)
 
     def enrol_missing(self, reason: str, tell: Tell) -> None:

@@ -26,7 +26,7 @@ NOUNS = {
     "failback": ("move", "Planned return of SAMUs to nominal."),
     "failover": ("move", "Rescue: the present path is broken."),
     "lab": ("lab", "Three datacentres on this machine, from real servers."),
-    "leader": ("leader", "Who leads, under which epoch."),
+    "leader": ("leader", "Who leads, who could, and handing it over."),
     "operation": ("operation", "List, show and follow operations."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
     "samu": ("samu", "SAMUs: modes, readings, the printable card."),

@@ -32,11 +32,17 @@ def _print(facts: dict[str, Any]) -> None:
         f"journal  {journal['size']} entries from {journal['source']}, "
         f"{journal['agreed_size']} agreed{live}"
     )
+    if facts["paused"]:
+        click.echo("paused   nothing but rescues is dispatched; sisamu leader resume")
     rows = [
-        (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-")
+        (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-", _state(s))
         for s in facts["sites"]
     ]
-    print_table("", ["site", "role", "", "cosigned"], rows)
+    print_table("", ["site", "role", "", "cosigned", "state"], rows)
+    for site in facts["sites"]:
+        for problem in site["problems"]:
+            click.echo(f"{site['id']}: {problem['message']}")
+            click.echo(f"  remedy: {problem['remedy']}")
     print_table(
         "",
         ["samu", "name", "mode", "intended", "read at (UTC)", "last operation"],
@@ -44,6 +50,15 @@ def _print(facts: dict[str, Any]) -> None:
     )
     for samu in facts["samus"]:
         _print_unknown(samu)
+
+
+def _state(site: dict[str, Any]) -> str:
+    """Say in a word how a site is doing, by its agent's own word."""
+    if site["role"] == "embedded":
+        return "-"
+    if site["silent"]:
+        return "SILENT"
+    return ", ".join(p["kind"] for p in site["problems"]) or "ok"
 
 
 def _print_unknown(samu: dict[str, Any]) -> None:

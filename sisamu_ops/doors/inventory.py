@@ -55,8 +55,8 @@ class _Vars:
         value = self._value(name, default)
         return str(value) if value is not None else ""
 
-    def number(self, name: str) -> int:
-        value = self._value(name, _MISSING)
+    def number(self, name: str, default: object = _MISSING) -> int:
+        value = self._value(name, default)
         if value is None:
             return 0
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -220,4 +220,6 @@ def _policy(v: _Vars) -> Policy:
         verify_policy=v.path("sisamu_policy"), identity=Path(identity) if identity else None,
         network_namespace=v.text("sisamu_network_namespace", ""),
         bridge=v.text("sisamu_bridge", ""), operators=v.texts("sisamu_operators"),
+        journal_keep=v.number("sisamu_journal_keep", 1_000),
+        untrimmed_limit=v.number("sisamu_untrimmed_limit", 20_000),
     )  # fmt: skip

@@ -137,6 +137,54 @@ def _words(value: Any) -> Mapping[str, str] | None:
     return None if value is None else {str(key): str(word) for key, word in value.items()}
 
 
+class SftpFiles:
+    """The files of a directory over one SFTP session; see `open_files`."""
+
+    def __init__(self, sftp: paramiko.SFTPClient, root: str) -> None:
+        """Read below `root`."""
+        self._sftp = sftp
+        self._root = root
+
+    def names(self) -> list[str]:
+        """Give every file below the directory, hidden ones left out."""
+        return sorted(self._below(""))
+
+    def _below(self, prefix: str) -> Iterator[str]:
+        try:
+            items = self._sftp.listdir_attr(f"{self._root}/{prefix}")
+        except FileNotFoundError:  # the writer has just removed a directory of old partial tiles
+            return
+        for item in items:
+            name = prefix + item.filename
+            if (item.st_mode or 0) & 0o040000:
+                yield from self._below(name + "/")
+            elif not item.filename.startswith("."):
+                yield name
+
+    def read(self, name: str) -> bytes:
+        """Give the content of a file; raises OSError."""
+        with self._sftp.open(f"{self._root}/{name}") as file:
+            file.prefetch()
+            return bytes(file.read())
+
+
+@contextmanager
+def open_files(
+    address: str, user: str, directory: str, *, key: Path, known_hosts: Path
+) -> Iterator[SftpFiles]:
+    """Read the files of a directory over SFTP; UnknownOutcomeError when the site does not answer.
+
+    A file missing meanwhile is a FileNotFoundError, for whoever reads to judge.
+    """
+    try:
+        with _session(address, user, key, known_hosts) as client, client.open_sftp() as sftp:
+            yield SftpFiles(sftp, directory)
+    except FileNotFoundError:
+        raise
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise UnknownOutcomeError(f"{address}: {_reason(error)}") from error
+
+
 def fetch_directory(
     address: str, user: str, source: str, destination: Path, *, key: Path, known_hosts: Path
 ) -> None:

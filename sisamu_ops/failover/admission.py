@@ -6,15 +6,19 @@ is judged here, once. The same bytes again get no second entry: the first one an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import SignatureCheck, Targets
+from sisamu_ops.failover.report import open_report
 from sisamu_ops.failover.request import (
     NAMESPACE,
+    REQUEST_FIELDS,
     Envelope,
     Request,
     Verb,
@@ -23,6 +27,8 @@ from sisamu_ops.failover.request import (
     parse_request,
 )
 from sisamu_ops.failover.state import State
+from sisamu_ops.journal.canonical import canonical_bytes
+from sisamu_ops.journal.keys import Policy as TrustPolicy
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.privacy import for_the_journal, refuse_phone_numbers
 from sisamu_ops.journal.writer import Writer
@@ -31,6 +37,10 @@ from sisamu_ops.model.platform import Platform
 
 #: How far ahead of this site's clock a request may have been made.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+#: Requests of one principal that may wait at once.
+INBOX_LIMIT = 20
+#: Unsigned documents removed with one entry: their digests must fit into it.
+FLOOD_AT_ONCE = 500
 LONGEST_LIFETIME = timedelta(hours=24)
 
 
@@ -52,10 +62,72 @@ class Admission:
     targets: Targets
     signatures: SignatureCheck
     now: Callable[[], datetime]
+    present: Callable[[], frozenset[str]] = frozenset
+    untrimmed: Callable[[], int] = int
 
     def __post_init__(self) -> None:
         """Remember the duplicates to remove with the next entry."""
         self._duplicates: set[str] = set()
+        self._waiting: Counter[str] = Counter()
+        self._flood: dict[str, str] = {}
+
+    def begin_sweep(self) -> None:
+        """Count what each principal has waiting anew: the inbox is looked at from the start."""
+        self._waiting.clear()
+        self._flood.clear()
+
+    def end_sweep(self) -> None:
+        """Write one entry for all that nobody signed, beyond the first few.
+
+        A flood must not make the journal grow as fast as the inbox.
+        """
+        flood = list(islice(self._flood.items(), FLOOD_AT_ONCE))
+        if flood:
+            data: dict[str, Any] = {"count": len(flood), "digests": [digest for _, digest in flood]}
+            names = [name for name, _ in flood]
+            self.writer.write("inbox.overflowed", data, consume=names)
+
+    def observe(self, item: InboxItem, policy: TrustPolicy) -> None:
+        """Journal what a site's trigger would have done, and why: nothing is dispatched.
+
+        Automatic triggers are observed only; requests signed by operators are armed.
+        """
+        trigger_id = digest_of(item.payload)
+        if trigger_id in self.state.triggers:
+            self._duplicates.add(item.name)
+            return
+        try:
+            facts = open_report(item.payload, policy)
+            data: dict[str, Any] = {"id": trigger_id, "site": str(facts["site"])}
+            data["mode"] = "observe"
+            data["reason"] = for_the_journal(str(facts["reason"]))
+            request = parse_request(canonical_bytes({k: facts[k] for k in REQUEST_FIELDS}))
+            data["would"] = self._would(request)
+        except KeyError as error:
+            refusal = _RefusalError(f"the trigger lacks {error}", remedy="see the site's agent")
+            self._refuse(item, None, refusal)
+        except (RefusedError, ConfigurationError) as refusal:
+            self._refuse(item, None, refusal)
+        else:
+            self._write("trigger.observed", data, item)
+
+    def _would(self, request: Request) -> dict[str, Any]:
+        """Say what the request would have become at this moment."""
+        self._check_time(request)
+        if request.verb is not Verb.FAILOVER:
+            raise _RefusalError(
+                f"a trigger may not ask for a {request.verb.value}",
+                remedy="a site's trigger asks for a failover",
+            )
+        plan = self._plan(request)
+        return {
+            "verb": request.verb.value,
+            "samus": list(plan.samus),
+            "to": plan.to,
+            "plan": plan.digest,
+            "findings": [f"{f.rule}: {f.message}" for f in plan.findings],
+            "blocked_by": [f.rule for f in plan.blocked_by],
+        }
 
     def answer(self, item: InboxItem) -> None:
         """Write the entry that answers a request, unless an earlier one already does."""
@@ -67,6 +139,7 @@ class Admission:
             if self._answered_before(request, envelope):
                 self._duplicates.add(item.name)
                 return
+            self._limit(envelope.principal)
             self._accept(item, envelope, request)
         except (RefusedError, ConfigurationError) as refusal:
             self._refuse(item, request, refusal)
@@ -90,6 +163,16 @@ class Admission:
                 remedy="ask for the role operator in the inventory's sisamu_roles",
             )
         return envelope, request
+
+    def _limit(self, principal: str) -> None:
+        """Refuse what one principal, proved by signature, has put in beyond measure."""
+        self._waiting[principal] += 1
+        if self._waiting[principal] > INBOX_LIMIT:
+            raise _RefusalError(
+                f"{principal} has over {INBOX_LIMIT} requests waiting",
+                remedy="wait for their answers, then ask again",
+                rules=["inbox-limit"],
+            )
 
     def _answered_before(self, request: Request, envelope: Envelope) -> bool:
         first = self.state.answers.get(request.request_id)
@@ -136,6 +219,12 @@ class Admission:
             raise _RefusalError("the request lives over 24 hours", remedy="choose a nearer expiry")
 
     def _judged(self, request: Request) -> dict[str, Any]:
+        if request.verb.leads:
+            return self._about_leadership(request)
+        if self.state.paused and not request.verb.moves:
+            raise _RefusalError(
+                "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
+            )
         if request.verb is Verb.RECONCILE:
             return {}
         if request.verb is Verb.ENROL:
@@ -161,6 +250,21 @@ class Admission:
             "findings": [f"{f.rule}: {f.message}" for f in plan.findings],
         }
 
+    def _about_leadership(self, request: Request) -> dict[str, Any]:
+        if request.verb in (Verb.PAUSE, Verb.RESUME):
+            return {}
+        if request.to == self.state.leader_site:
+            raise _RefusalError(f"{request.to} leads already", remedy="sisamu leader show")
+        others = self.present() - {self.state.leader_site}
+        if not others or (request.verb is Verb.TRANSFER and request.to not in others):
+            known = ", ".join(sorted(others)) or "no other site"
+            raise _RefusalError(
+                f"{request.to or 'another site'} does not stand for leader",
+                remedy=f"{known} stands: sisamu leader contenders",
+                rules=["contender-present"],
+            )
+        return {"to": request.to}
+
     def _enrollable(self, request: Request) -> list[str]:
         if not request.targets:
             raise _RefusalError("the request names no target", remedy="name one: target enrol HOST")
@@ -175,7 +279,7 @@ class Admission:
         readings = self.targets.read([*self.platform.routers, *gateways])
         return build_plan(
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
-            to=to, readings=readings, read_at=self.now(),
+            to=to, readings=readings, read_at=self.now(), untrimmed=self.untrimmed(),
         )  # fmt: skip
 
     def _refuse(
@@ -185,6 +289,11 @@ class Admission:
         if digest in self.state.answers:
             self._duplicates.add(item.name)
             return
+        if request is None and self._waiting[""] >= INBOX_LIMIT:
+            self._flood[item.name] = digest
+            return
+        if request is None:
+            self._waiting[""] += 1
         reason = for_the_journal(f"{refusal.place}: " if refusal.place else "")
         data = {
             # Only who proved who they are may take an id for good.

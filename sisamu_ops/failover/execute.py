@@ -15,6 +15,7 @@ from sisamu_ops.failover.ledger import RunLedger, TargetResult, judge_calls
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading, judge_sealed
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.state import Operation, State, Step
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal
@@ -51,8 +52,11 @@ class Executor:
     def advance(self) -> bool:
         """Do the next thing accepted and not finished; False when there is nothing to do."""
         for operation in self.state.running():
-            self._carry_out(operation)
-            return True
+            if operation.verb is Verb.FAILOVER or not self.state.paused:
+                self._carry_out(operation)
+                return True
+        if self.state.paused:
+            return False
         for request_id, hosts in self.state.enrolments.items():
             if request_id not in self.state.finished:
                 self._enrol(request_id, hosts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import rfc3339
-from sisamu_ops.failover.state import Operation, State
+from sisamu_ops.failover.state import Alarm, Operation, State
+from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu
 
 
@@ -22,6 +24,32 @@ def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
         "read_at": rfc3339(mode.read_at),
         "routers": dict(mode.routers),
         "operation": operation_line(last[-1]) if last else None,
+    }
+
+
+def condition_facts(condition: Condition | None, now: datetime) -> dict[str, Any]:
+    """Return what an agent said of itself last; `silent` when it should have spoken since."""
+    if condition is None:
+        return {"size": None, "version": None, "said_at": None, "silent": True, "problems": []}
+    return {
+        "size": condition.size,
+        "version": condition.version,
+        "said_at": condition.time,
+        "silent": condition.is_silent(now),
+        "problems": [
+            {"kind": p.kind.value, "message": p.message, "remedy": p.kind.remedy}
+            for p in condition.problems
+        ],
+    }
+
+
+def alarm_facts(alarm: Alarm) -> dict[str, Any]:
+    """Return an alarm as data."""
+    return {
+        "site": alarm.site,
+        "about": alarm.about,
+        "message": alarm.message,
+        "time": alarm.time,
     }
 
 
@@ -80,8 +108,10 @@ def site_facts(
     leader: str,
     present: frozenset[str],
     cosigned: Mapping[str, int],
+    conditions: Mapping[str, Condition],
+    now: datetime,
 ) -> list[dict[str, Any]]:
-    """Return each site's role, whether it stands, and how far its replica is cosigned.
+    """Return each site's role, whether it stands, how far it cosigned, and its own word on itself.
 
     `sites` are those whose signatures count; a local journal's is none of the platform's.
     """
@@ -93,6 +123,7 @@ def site_facts(
             "leads": site == leader,
             "contends": site in present,
             "cosigned_size": cosigned.get(site, 0),
+            **condition_facts(conditions.get(site), now),
         }
         for site in sites
     ]

@@ -18,15 +18,31 @@ from sisamu_ops.journal.signing import EntryKey
 from sisamu_ops.model.errors import ConfigurationError, IntegrityError, RefusedError
 
 PREFIX = "report."
+ALARM = "alarm."
+TRIGGER = "trigger."
 
 
 def make_report(site: str, facts: Mapping[str, Any], key: EntryKey) -> InboxItem:
     """Sign the facts for the inbox; the name follows from the content."""
+    return _signed(PREFIX, site, facts, key)
+
+
+def make_alarm(site: str, facts: Mapping[str, Any], key: EntryKey) -> InboxItem:
+    """Sign what must not be forgotten of a site: `about`, `message`, `time`."""
+    return _signed(ALARM, site, facts, key)
+
+
+def make_trigger(site: str, facts: Mapping[str, Any], key: EntryKey) -> InboxItem:
+    """Sign what a site would have done, and why: the fields of a request, without an operator."""
+    return _signed(TRIGGER, site, facts, key)
+
+
+def _signed(prefix: str, site: str, facts: Mapping[str, Any], key: EntryKey) -> InboxItem:
     document = canonical_bytes(dict(facts) | {"site": site})
     payload = canonical_bytes(
         {"document": document.decode(), "sig": b64encode(key.sign(document)).decode()}
     )
-    return InboxItem(name=f"{PREFIX}{site}.{digest_of(payload)[:16]}", payload=payload)
+    return InboxItem(name=f"{prefix}{site}.{digest_of(payload)[:16]}", payload=payload)
 
 
 def open_report(payload: bytes, policy: Policy) -> dict[str, Any]:

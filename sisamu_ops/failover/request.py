@@ -27,7 +27,17 @@ _MAX_SIGNATURE = 8_192
 _MAX_PRINCIPAL = 256
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_FIELDS = {"platform", "id", "verb", "samus", "to", "targets", "reason", "created", "expires"}
+REQUEST_FIELDS = {
+    "platform",
+    "id",
+    "verb",
+    "samus",
+    "to",
+    "targets",
+    "reason",
+    "created",
+    "expires",
+}
 _OPTIONAL = {"plan"}
 
 Read = TypeVar("Read")
@@ -41,6 +51,15 @@ class Verb(Enum):
     FAILBACK = "failback"
     RECONCILE = "reconcile"
     ENROL = "enrol"
+    TRANSFER = "transfer"
+    STEP_DOWN = "step-down"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+    @property
+    def leads(self) -> bool:
+        """Say whether it is about who leads, and what the leader may do."""
+        return self in (Verb.TRANSFER, Verb.STEP_DOWN, Verb.PAUSE, Verb.RESUME)
 
     @property
     def moves(self) -> bool:
@@ -55,7 +74,7 @@ class Verb(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked; `to` is a mode or empty, `targets` are hosts to enrol."""
+    """What is asked; `to` is a mode, a site or empty, `targets` are hosts to enrol."""
 
     platform: str
     request_id: str
@@ -176,10 +195,10 @@ def parse_request(document: bytes) -> Request:
     if len(document) > MAX_DOCUMENT_BYTES:
         raise _malformed(f"the request is over {MAX_DOCUMENT_BYTES} bytes")
     fields = _object(document, "the request")
-    missing = sorted(_FIELDS - set(fields))
+    missing = sorted(REQUEST_FIELDS - set(fields))
     if missing:
         raise _malformed(f"the request lacks {', '.join(missing)}")
-    if not set(fields) <= _FIELDS | _OPTIONAL:
+    if not set(fields) <= REQUEST_FIELDS | _OPTIONAL:
         raise _malformed("the request has fields that no request has")
     return _request(fields)
 

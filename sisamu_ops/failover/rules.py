@@ -26,6 +26,8 @@ class Facts:
     to: str
     readings: Mapping[str, Reading]
     modes: Mapping[str, ModeReading]
+    #: Entries the coordination service still holds, not yet safe on a majority of replicas.
+    untrimmed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,20 @@ def _already(facts: Facts) -> _Said:
             yield f"SAMU {samu_id} is on {facts.to} already", "nothing to do: sisamu samu show"
 
 
+def _paused(facts: Facts) -> _Said:
+    if facts.state.paused:
+        yield "the leader is paused: it dispatches nothing but rescues", "sisamu leader resume"
+
+
+def _untrimmed(facts: Facts) -> _Said:
+    limit = facts.platform.policy.untrimmed_limit
+    if facts.untrimmed > limit:
+        yield (
+            f"{facts.untrimmed} entries are not yet safe on a majority of replicas (over {limit})",
+            "bring the sites' agents back: sisamu status says which one does not cosign",
+        )
+
+
 _RULES: Mapping[str, Callable[[Facts], _Said]] = {
     "test-number": _test_number,
     "routers-read": _routers_read,
@@ -99,6 +115,8 @@ _RULES: Mapping[str, Callable[[Facts], _Said]] = {
     "one-operation": _one_operation,
     "mode-known": _mode_known,
     "mode-changes": _already,
+    "leader-paused": _paused,
+    "journal-untrimmed": _untrimmed,
 }
 
 #: Which verbs a rule blocks; for all others it is a finding, printed and journalled.
@@ -109,6 +127,8 @@ MATRIX: Mapping[str, frozenset[Verb]] = {
     "one-operation": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
     "mode-known": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
     "mode-changes": frozenset({Verb.SWITCHOVER}),
+    "leader-paused": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
+    "journal-untrimmed": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
 }
 
 

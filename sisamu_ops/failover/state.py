@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sisamu_ops.failover.reading import DEFAULT_MODE
@@ -95,6 +96,32 @@ class Operation:
         return worst(self.target_outcomes().values()) if self.steps else Outcome.FAILED
 
 
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """Leadership asked to be given up, to a site (a transfer) or to whoever is next."""
+
+    request_id: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Leadership lost without having been given up."""
+
+    site: str
+    time: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """What a site told that must not be forgotten."""
+
+    site: str
+    about: str
+    message: str
+    time: str
+
+
 @dataclass(kw_only=True)
 class State:
     """All that follows from the entries so far."""
@@ -112,6 +139,14 @@ class State:
     reports: set[str] = field(default_factory=set)
     leaderships: list[tuple[str, int, str]] = field(default_factory=list)
     unknown_kinds: set[str] = field(default_factory=set)
+    paused: bool = False
+    handover: Handover | None = None
+    #: The site a transfer names, and the one that left of its own accord, until one has taken over.
+    asked_for: str = ""
+    left_by: str = ""
+    losses: list[Loss] = field(default_factory=list)
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    triggers: set[str] = field(default_factory=set)
 
     def apply(self, entry: Entry) -> None:
         """Take the next entry; ValueError when it is not the next one."""
@@ -130,6 +165,12 @@ class State:
                     f"entry {entry.index} ({entry.kind}) is not what its kind promises",
                     remedy="verify the journal: sisamu audit verify",
                 ) from error
+
+    def losses_of(self, site: str, *, since: datetime) -> int:
+        """Count how often a site lost leadership since an instant."""
+        return sum(
+            one.site == site and datetime.fromisoformat(one.time) >= since for one in self.losses
+        )
 
     def intended_mode(self, samu_id: str) -> str:
         """Return the mode the journal says a SAMU should be in."""
@@ -170,6 +211,13 @@ def _data(entry: Entry) -> Mapping[str, Any]:
 
 
 def _took(state: State, entry: Entry) -> None:
+    if state.leader_site:
+        state.losses.append(Loss(site=state.leader_site, time=entry.time))
+    if state.handover is not None:
+        wanted = state.handover.to in ("", entry.site)
+        outcome = Outcome.DONE if wanted else Outcome.FAILED
+        state.finished[state.handover.request_id] = outcome
+    state.handover, state.asked_for, state.left_by = None, "", ""
     state.leader_site = entry.site
     state.leaderships.append((entry.site, entry.epoch, entry.time))
 
@@ -177,6 +225,19 @@ def _took(state: State, entry: Entry) -> None:
 def _left(state: State, entry: Entry) -> None:
     if entry.site == state.leader_site:
         state.leader_site = ""
+    # Entries written before transfers existed name no site and no cause.
+    state.asked_for, state.left_by = _data(entry).get("to", ""), entry.site
+
+
+def _alarmed(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    state.alarms[data["id"]] = Alarm(
+        site=data["site"], about=data["about"], message=data["message"], time=entry.time
+    )
+
+
+def _observed(state: State, entry: Entry) -> None:
+    state.triggers.add(_data(entry)["id"])
 
 
 def _accepted(state: State, entry: Entry) -> None:
@@ -190,6 +251,11 @@ def _accepted(state: State, entry: Entry) -> None:
         state.reconciles[request_id] = entry.index
     elif verb is Verb.ENROL:
         state.enrolments[request_id] = tuple(data["targets"])
+    elif verb in (Verb.TRANSFER, Verb.STEP_DOWN):
+        state.handover = Handover(request_id=request_id, to=data["to"])
+    elif verb in (Verb.PAUSE, Verb.RESUME):
+        state.paused = verb is Verb.PAUSE
+        state.finished[request_id] = Outcome.DONE
     else:
         _begin(state, entry, verb)
 
@@ -286,4 +352,7 @@ _HANDLERS = {
     "enrol.started": _noted,
     "enrol.outcome": _enrolled,
     "report.received": _reported,
+    "alarm.raised": _alarmed,
+    "trigger.observed": _observed,
+    "inbox.overflowed": _noted,
 }

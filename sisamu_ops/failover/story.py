@@ -42,15 +42,26 @@ def _took(entry: Entry, data: Data) -> str:
 
 
 def _left(entry: Entry, data: Data) -> str:
-    return f"{data['site']} gave up leadership of epoch {entry.epoch}."
+    to = f" to {data['to']}" if data.get("to") else ""
+    why = f" ({data['cause']})" if data.get("cause") else ""
+    return f"{data['site']} gave up leadership of epoch {entry.epoch}{to}{why}."
+
+
+#: What the verbs that move no SAMU ask for.
+_ASKED: Mapping[str, Callable[[Data], str]] = {
+    "enrol": lambda data: f"to enrol {', '.join(data['targets'])}",
+    "reconcile": lambda _: "to settle every unknown outcome",
+    "transfer": lambda data: f"to transfer leadership to {data['to']}",
+    "step-down": lambda _: "the leader to step down",
+    "pause": lambda _: "to pause: nothing but rescues",
+    "resume": lambda _: "to resume after a pause",
+}
 
 
 def _accepted(entry: Entry, data: Data) -> str:
     who = data["request"]["principal"]
-    if data["verb"] == "enrol":
-        what = f"to enrol {', '.join(data['targets'])}"
-    elif data["verb"] == "reconcile":
-        what = "to settle every unknown outcome"
+    if data["verb"] in _ASKED:
+        what = _ASKED[data["verb"]](data)
     else:
         what = f"a {data['verb']} of SAMU {', '.join(data['samus'])} to {data['to']}"
     found = "".join(f" Finding: {finding}." for finding in data.get("findings", ()))
@@ -119,6 +130,22 @@ def _reported(entry: Entry, data: Data) -> str:
     return f"{site} reported that its token {data['token'] or '?'} was refused — {refused}."
 
 
+def _alarmed(entry: Entry, data: Data) -> str:
+    site = data["site"] or "an unknown site"
+    return f"Alarm of {site} ({data['about'] or 'unsigned'}): {data['message']}."
+
+
+def _observed(entry: Entry, data: Data) -> str:
+    would = data["would"]
+    blocked = f", blocked by {', '.join(would['blocked_by'])}" if would["blocked_by"] else ""
+    move = f"a {would['verb']} of SAMU {', '.join(would['samus'])} to {would['to']}"
+    return f"{data['site']}'s trigger (“{data['reason']}”) would have asked for {move}{blocked}."
+
+
+def _overflowed(entry: Entry, data: Data) -> str:
+    return f"{data['count']} documents that nobody signed were removed from the inbox."
+
+
 _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "leadership.taken": _took,
     "leadership.left": _left,
@@ -134,4 +161,7 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "enrol.started": _enrolling,
     "enrol.outcome": _enrolled,
     "report.received": _reported,
+    "alarm.raised": _alarmed,
+    "trigger.observed": _observed,
+    "inbox.overflowed": _overflowed,
 }

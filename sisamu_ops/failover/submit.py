@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.request import Envelope, digest_of, inbox_name
 from sisamu_ops.failover.state import Answer, State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy
-from sisamu_ops.journal.port import InboxItem
-from sisamu_ops.journal.replicate import read_entry
+from sisamu_ops.journal.port import InboxItem, JournalReader
 from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import LeadershipError, RefusedError, UnknownOutcomeError
 
@@ -29,19 +29,15 @@ SILENCE_S = 120.0
 class _Follower:
     """The journal as it grows, folded entry by entry."""
 
-    def __init__(self, coordination: Coordination, policy: Policy) -> None:
+    def __init__(self, coordination: Coordination, reader: JournalReader, policy: Policy) -> None:
         self._coordination = coordination
-        self._policy = policy
-        self.state = State()
+        self._reader = reader
+        self._folding = Folding(policy)
+        self.state = self._folding.state
         self.entries: list[Entry] = []
 
     def pull(self) -> list[Entry]:
-        start, size = self.state.size, self._coordination.size()
-        new = []
-        for index, leaf in enumerate(self._coordination.read(start, size), start=start):
-            entry = read_entry(leaf, index=index, policy=self._policy)
-            self.state.apply(entry)
-            new.append(entry)
+        new = self._folding.pull(self._reader)
         self.entries += new
         return new
 
@@ -63,6 +59,7 @@ class _Follower:
 
 def submit(
     coordination: Coordination,
+    reader: JournalReader,
     policy: Policy,
     request_id: str,
     envelope: Envelope,
@@ -71,12 +68,14 @@ def submit(
     serve: Callable[[Coordination], None] | None,
     session_timeout_s: float,
 ) -> tuple[State, list[Entry]]:
-    """Submit and follow to the end; `serve`, where given, carries it out in this process.
+    """Submit and follow to the end; `reader` has all entries, those the service trimmed too.
+
+    `serve`, where given, carries it out in this process.
 
     RefusedError with the rule and the remedy; LeadershipError when nobody leads;
     UnknownOutcomeError when it was sent and no answer came.
     """
-    follower = _Follower(coordination, policy)
+    follower = _Follower(coordination, reader, policy)
     follower.pull()
     answer = _answer(follower.state, request_id, envelope)
     if answer is None:
@@ -100,10 +99,15 @@ def submit(
 
 
 def follow(
-    coordination: Coordination, policy: Policy, request_id: str, *, tell: Tell
+    coordination: Coordination,
+    reader: JournalReader,
+    policy: Policy,
+    request_id: str,
+    *,
+    tell: Tell,
 ) -> tuple[State, list[Entry]]:
     """Tell what is journalled of a request, and go on until it has ended."""
-    follower = _Follower(coordination, policy)
+    follower = _Follower(coordination, reader, policy)
     for entry in follower.pull():
         tell(entry)
     answer = follower.state.answers.get(request_id)

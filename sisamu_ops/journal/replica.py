@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -41,6 +42,9 @@ outlives it. So it does not keep two objects of one process apart.
 """
 
 
+_ROOTS_KEPT = 64
+
+
 class Replica:
     """The replica a site's agent writes; readers use `ReplicaReader`."""
 
@@ -57,6 +61,36 @@ class Replica:
         self._reader = ReplicaReader(LocalFiles(directory))
         self._load()
 
+    @property
+    def directory(self) -> Path:
+        """Give where it is."""
+        return self._directory
+
+    def files(self) -> LocalFiles:
+        """Give its files, for whoever reads it beside the writer."""
+        return LocalFiles(self._directory)
+
+    def check_tile(self, index: int) -> None:
+        """Check one full tile of entries against its hashes, and those against the level above.
+
+        Raises IntegrityError when they do not go together; ValueError beyond the full tiles.
+        """
+        tile = Tile(level=0, index=index)
+        if index >= self.size // WIDTH:
+            raise ValueError(f"{tile.name} is not full")
+        hashes = self._reader.hashes(tile)
+        above = Tile(level=1, index=index // WIDTH, width=index % WIDTH + 1)
+        told = self._tail_or_tile(above)
+        if hashes != self._reader.computed_hashes(tile) or told[index % WIDTH] != root_of(hashes):
+            raise IntegrityError(
+                "entries and hashes do not go together", place=str(self._directory / tile.name)
+            )
+
+    def _tail_or_tile(self, tile: Tile) -> list[bytes]:
+        if tile.index == self._size >> 8 * (tile.level + 1):
+            return self._tails[tile.level]
+        return self._reader.hashes(tile.whole)
+
     def close(self) -> None:
         """Let another process write; this object is of no further use."""
         self._lock.close()
@@ -71,9 +105,17 @@ class Replica:
         """Give the root of the whole journal, or of its first `size` entries."""
         self._reload_after_failure()
         if size is not None and size != self._size:
-            return self._reader.root(size)
+            return self._older_root(size)
         peaks = [peak for tail in reversed(self._tails) for peak in Frontier.over(tail).peaks]
         return Frontier(self._size, peaks).root()
+
+    def _older_root(self, size: int) -> bytes:
+        """Compute it once: every site's newest notes are looked at again and again."""
+        if size not in self._roots:
+            if len(self._roots) >= _ROOTS_KEPT:
+                self._roots.clear()
+            self._roots[size] = self._reader.root(size)
+        return self._roots[size]
 
     def read(self, start: int, stop: int) -> list[bytes]:
         """Give the leaves from `start` up to `stop`; raises ValueError beyond the end."""
@@ -133,6 +175,7 @@ class Replica:
     def _load(self) -> None:
         """Read the right edge, check it against the level below, and write what is missing."""
         self._size = self._reader.size()
+        self._roots: dict[int, bytes] = {}
         self._full = {tile for tile in self._reader.tiles if tile.is_full}
         self._partials = set(self._reader.tiles) - self._full
         self._refuse_losses()
@@ -230,6 +273,26 @@ class Replica:
                 self._partials.discard(tile)
             if complete:
                 self._disk.remove_directory((self._directory / tile.name).parent)
+
+
+def open_or_set_aside(directory: Path) -> tuple[Replica, Path | None]:
+    """Open a replica; a damaged one is kept beside it, and an empty one opened in its place.
+
+    Returns where the damaged one is now. RefusedError when another process writes it.
+    """
+    try:
+        return Replica(directory), None
+    except IntegrityError:
+        aside = set_aside(directory)
+        return Replica(directory), aside
+
+
+def set_aside(directory: Path) -> Path:
+    """Rename a replica's directory, for whoever wants to know what befell it."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = directory.with_name(f"{directory.name}.damaged-{moment}")
+    directory.rename(aside)
+    return aside
 
 
 def _chunks(leaves: Sequence[bytes], first: int) -> Iterator[Sequence[bytes]]:

@@ -24,7 +24,9 @@ from sisamu_ops.journal.checkpoint import (
 from sisamu_ops.journal.entry import Entry, check_entry, open_entry
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import JournalReader
-from sisamu_ops.journal.replica import Replica
+from sisamu_ops.journal.replica import Replica, set_aside
+from sisamu_ops.journal.tiles import WIDTH
+from sisamu_ops.model.condition import Problem, ProblemError, ProblemKind
 from sisamu_ops.model.errors import IntegrityError
 
 #: How many entries are taken from the coordination service at once.
@@ -64,6 +66,7 @@ class Replicator:
     keys: SiteKeys
     policy: Policy
     now_s: Callable[[], int]
+    _next_tile: int = 0
 
     def pull(self, reader: JournalReader) -> int:
         """Take, verify and keep the entries not yet here; return how many there were.
@@ -82,13 +85,51 @@ class Replicator:
             taken += len(leaves)
         return taken
 
+    def scrub(self) -> None:
+        """Check the next full tile, one a time, round and round; ProblemError when damaged.
+
+        A damaged replica is set aside, whole, and an empty one begun.
+        """
+        full = self.replica.size // WIDTH
+        if not full:
+            return
+        try:
+            self.replica.check_tile(self._next_tile % full)
+        except IntegrityError as error:
+            self._begin_again(error)
+        self._next_tile = (self._next_tile + 1) % full
+
+    def _begin_again(self, damage: IntegrityError) -> None:
+        directory = self.replica.directory
+        self.replica.close()
+        aside = set_aside(directory)
+        self.replica = Replica(directory)
+        message = f"{damage.place}: {damage.message}; set aside as {aside.name}"
+        raise ProblemError(Problem(kind=ProblemKind.DAMAGED, message=message)) from damage
+
     def endorse(self, board: Noticeboard, *, leads: bool) -> None:
-        """Sign as the log when leading, cosign what agrees, keep what is agreed."""
+        """Sign as the log when leading, cosign what agrees, keep what is agreed.
+
+        ProblemError when the log signed another root than this replica gives, or when this site
+        has cosigned more than its replica holds: then nothing is signed here.
+        """
         notes = self._trusted(board.published().values())
+        self._refuse_to_contradict(notes)
         if leads:
             notes += self._sign(board, notes)
         self._cosign(board, notes)
         self._keep_agreed(notes)
+
+    def _refuse_to_contradict(self, notes: list[Checkpoint]) -> None:
+        for note in notes:
+            head = note.head
+            if weigh(note, self.policy).logs and head.size <= self.replica.size:
+                if self.replica.root(head.size) != head.root:
+                    message = f"the journal's first {head.size} entries are not those kept here"
+                    raise ProblemError(Problem(kind=ProblemKind.DIVERGED, message=message))
+            elif self._cosigned_here(note) and head.size > self.replica.size:
+                message = f"{head.size} entries were cosigned here, {self.replica.size} are left"
+                raise ProblemError(Problem(kind=ProblemKind.ROLLED_BACK, message=message))
 
     def _trusted(self, notes: Iterable[bytes]) -> list[Checkpoint]:
         found = []

@@ -54,7 +54,8 @@ def furnish_hosts(place: LabPlace, fence: Path) -> None:
     for index, host in enumerate(SITE_HOSTS, start=1):
         _furnish_site(place, host, index)
     for host in SSH_HOSTS:
-        values = {"trust": str(place.trust), **_common(place, host)}
+        keys = "authorized_keys_sites" if host in SITE_HOSTS else "authorized_keys"
+        values = {"trust": str(place.trust), "authorized_keys": keys, **_common(place, host)}
         _write_form(place, host, "sshd_config", "sshd_config", values)
     for host in ROUTERS:
         _furnish_router(place, host, fence)

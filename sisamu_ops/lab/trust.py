@@ -37,6 +37,8 @@ def establish_trust(place: LabPlace) -> None:
     _write(place.trust / "known_hosts", [f"{address} {key}" for address, key in hosts.items()])
     logins = [*(sites[site] for site in TELEPHONY_SITES), *signers.values()]
     _write(place.trust / "authorized_keys", logins)
+    # The arbiter reads its peers' replicas; it has no business on a target.
+    _write(place.trust / "authorized_keys_sites", [*sites.values(), *signers.values()])
     lines = [f'{who} namespaces="{_NAMESPACES}" {key}' for who, key in signers.items()]
     _write(place.trust / "allowed_signers", lines)
     _establish_policy(place)

@@ -80,6 +80,9 @@ class Policy:
     network_namespace: str
     bridge: str
     operators: tuple[str, ...]
+    #: Entries always kept in the coordination service, and how many may wait there for replicas.
+    journal_keep: int = 1_000
+    untrimmed_limit: int = 20_000
 
     @property
     def origin(self) -> str:

@@ -21,7 +21,7 @@ TARGETS = {
 #: One entry's data of every kind, true to its promise.
 DATA: dict[str, dict[str, Any]] = {
     "leadership.taken": {"site": "lyon"},
-    "leadership.left": {"site": "lyon"},
+    "leadership.left": {"site": "lyon", "to": "paris", "cause": "transfer"},
     "request.accepted": {
         "id": ID, "digest": "d1", "verb": "failover", "reason": "flooded", "samus": ["300"],
         "to": "backup", "plan": "p1", "changes": TARGETS, "findings": ["mode-known: not read"],
@@ -55,6 +55,15 @@ DATA: dict[str, dict[str, Any]] = {
         "id": "r1", "name": "report.paris.1", "site": "paris", "token": "2.7", "operation": ID,
         "refused": {"otn-lyon": "older-token by 3.9"},
     },
+    "alarm.raised": {
+        "id": "a1", "site": "lille", "about": "replica-diverged", "message": "another root",
+    },
+    "trigger.observed": {
+        "id": "t1", "site": "paris", "mode": "observe", "reason": "no call for 60 s",
+        "would": {"verb": "failover", "samus": ["300"], "to": "backup", "plan": "p2",
+                  "findings": [], "blocked_by": []},
+    },
+    "inbox.overflowed": {"count": 2, "digests": ["d3", "d4"]},
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from sisamu_ops.agent import Neighbours, Term
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
+from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.ports import PlaybookRun, RunEnd
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Envelope, Request, Verb, inbox_name, new_request
@@ -27,6 +28,7 @@ from sisamu_ops.failover.state import State
 from sisamu_ops.journal.keys import Policy as TrustPolicy
 from sisamu_ops.journal.keys import load_policy, load_site_keys, make_site_keys, write_policy
 from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.journal.reader import LocalFiles
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.leadership.lease import Lease
 from sisamu_ops.model.platform import Platform, Policy, Samu, Site, SiteRole, Target
@@ -217,6 +219,7 @@ class World:
     strike: Callable[[str], None] = lambda moment: None
     signers: set[str] = field(default_factory=lambda: {ON_CALL})
     now: datetime = START
+    standing: frozenset[str] = frozenset()
 
     def ask(self, verb: Verb, **fields: Any) -> Request:
         """Put a request of the on-call engineer into the inbox."""
@@ -245,6 +248,7 @@ class World:
                 platform=self.platform, keys=load_site_keys(self.directory / "keys"),
                 policy=self.trust, neighbours=self.neighbours(),
                 tenure=KillingTenure(tenure, self.strike), submit=self.coordination.put,
+                folding=Folding(self.trust), present=lambda: self.standing,
             )  # fmt: skip
         finally:
             contention.close()
@@ -276,6 +280,7 @@ class World:
         return Neighbours(
             connect=lambda: self.coordination, targets=self.fences, runner=self.playbooks,
             signatures=signatures, now=lambda: self.now,
+            open_peer=lambda site: nullcontext(LocalFiles(self.directory / "nobody")),
         )  # fmt: skip
 
 

@@ -344,12 +344,26 @@ def differing(world: World) -> None:
     world.fences.running["otn-lyon"]["300"] = "backup"
 
 
+def paused(world: World) -> None:
+    """The leader is paused for maintenance."""
+    world.ask(Verb.PAUSE)
+    world.lead_until_idle()
+
+
+def unreplicated(world: World) -> None:
+    """More entries wait for a majority of replicas than may."""
+    policy = replace(world.platform.policy, untrimmed_limit=0)
+    world.platform = replace(world.platform, policy=policy)
+
+
 BREAKS: dict[str, list[Callable[[World], None]]] = {
     "test-number": [no_test_number],
     "routers-read": [cut_router],
     "targets-enrolled": [rebuilt_router, rebuilt_gateway],
     "one-operation": [unsettled],
     "mode-known": [differing],
+    "leader-paused": [paused],
+    "journal-untrimmed": [unreplicated],
 }
 CASES = [(rule, how) for rule, hows in BREAKS.items() for how in hows]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,13 +18,16 @@ import pytest
 
 from sisamu_ops.cli.main import NOUNS, cli
 from sisamu_ops.desk import Desk
-from sisamu_ops.failover.report import make_report
-from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.admission import INBOX_LIMIT
+from sisamu_ops.failover.report import make_alarm, make_report, make_trigger
+from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.failover.state import _HANDLERS, fold
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import load_site_keys
+from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model import errors
+from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.telephony.ledger import CallRecord, tally
 from tests.support.commands import ROOT, children, everything, leaves, problem_of, shown_commands
@@ -212,11 +217,26 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     facts = {"operation": "", "token": "1.1", "refused": {"otn-paris": "older-token"}}
     key = load_site_keys(world.directory / "keys").entry
     world.coordination.put(make_report("local", facts, key))
+    alarm = {"about": "replica-diverged", "message": "another root", "time": "now"}
+    world.coordination.put(make_alarm("local", alarm, key))
+    world.coordination.put(make_trigger("local", a_trigger(world), key))
+    for number in range(INBOX_LIMIT + 2):
+        world.coordination.put(InboxItem(name=f"rubbish-{number}", payload=b"%d" % number))
     world.lead_until_idle()
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def a_trigger(world: World) -> dict[str, Any]:
+    """Return what a site's trigger says: a request's fields, and no operator."""
+    request = new_request(
+        platform="world", verb=Verb.FAILOVER, reason="no call for a minute", now=world.now,
+        lifetime=timedelta(minutes=5), samus=["120"], to="backup",
+    )  # fmt: skip
+    fields: dict[str, Any] = json.loads(request.document())
+    return fields
 
 
 def entries_of(world: World) -> list[Entry]:
@@ -264,9 +284,15 @@ def test_the_keys_of_status_are_documented(lived: list[Entry], tmp_path: Path) -
     """`status -o json` has exactly the documented keys."""
     world = make_world(tmp_path)
     view = SimpleNamespace(state=fold(lived), entries=lived, source="ZooKeeper", live=True)
+    problem = Problem(kind=ProblemKind.CLOCK, message="lyon's clock is 60 s ahead")
+    condition = Condition(
+        site="local", version="1", size=1, time="2026-01-02T03:04:05.000+00:00", silent_after_s=15,
+        problems=(problem,),
+    )  # fmt: skip
     glance = SimpleNamespace(
-        view=view, leader=None, contenders=frozenset(), cosigned={}, agreed_size=0
-    )
+        view=view, leader=None, contenders=frozenset(), cosigned={}, agreed_size=0, first=0,
+        conditions={"local": condition},
+    )  # fmt: skip
     record: Any = SimpleNamespace(glance=lambda: glance, trust=world.trust)
     desk = Desk(
         platform=world.platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from sisamu_ops.journal.checkpoint import agreed, cosign_head, parse_checkpoint,
 from sisamu_ops.journal.merkle import leaf_hash, root_of
 from sisamu_ops.journal.replica import Replica
 from sisamu_ops.journal.replicate import Replicator, cosigned_sizes, read_entry
+from sisamu_ops.model.condition import ProblemError, ProblemKind
 from sisamu_ops.model.errors import IntegrityError
 from tests.support.signed_journal import (
     KEYS,
@@ -47,6 +48,9 @@ class Journal:
     """The newest entries, as a coordination service gives them."""
 
     leaves: list[bytes]
+
+    def first(self) -> int:
+        return 0
 
     def size(self) -> int:
         return len(self.leaves)
@@ -127,17 +131,63 @@ def test_nobody_signs_as_the_log_but_the_leader(sites: dict[str, Replicator], bo
 
 
 def test_other_content_is_never_cosigned(sites: dict[str, Replicator], board: Board) -> None:
-    """A replica that differs in one entry cosigns neither that size nor a larger one."""
+    """A replica that differs in one entry says so, and cosigns neither that size nor a larger."""
     pull(sites, 5, "paris", "lille")
     leaves = sealed_journal(5)
     leaves[3] = sealed(an_entry(3, data={"step": "another"}))
     sites["lyon"].pull(Journal(leaves=leaves))
-    rounds(sites, board)
+    rounds(sites, board, "paris", "lille")
+    with pytest.raises(ProblemError, match="not those kept here"):
+        sites["lyon"].endorse(board, leads=False)
     pull(sites, 8, "paris", "lille")
     sites["lyon"].replica.append(sealed_journal(8)[5:])
-    rounds(sites, board)
+    rounds(sites, board, "paris", "lille")
+    with pytest.raises(ProblemError, match="not those kept here") as raised:
+        sites["lyon"].endorse(board, leads=False)
+    assert raised.value.problem.kind is ProblemKind.DIVERGED
     assert cosigned_sizes(board.notes.values(), POLICY) == {"paris": 8, "lille": 8}
     assert kept(sites["lyon"]) == 0
+
+
+def test_a_replica_rolled_back_does_not_cosign_until_it_confirms_again(
+    sites: dict[str, Replicator], board: Board, tmp_path: Path
+) -> None:
+    """An older copy put back in place signs nothing below what the site has signed already."""
+    pull(sites, 5)
+    rounds(sites, board)
+    rolled_back = replace(sites["lyon"], replica=Replica(tmp_path / "older"))
+    rolled_back.pull(Journal(leaves=sealed_journal(3)))
+    shown = dict(board.notes)
+    with pytest.raises(ProblemError) as raised:
+        rolled_back.endorse(board, leads=False)
+    assert (raised.value.problem.kind, board.notes) == (ProblemKind.ROLLED_BACK, shown)
+    rolled_back.pull(Journal(leaves=sealed_journal(5)))
+    rolled_back.endorse(board, leads=False)
+    assert kept(rolled_back) == 5
+    rolled_back.replica.close()
+
+
+def test_a_damaged_tile_is_found_and_the_replica_set_aside(
+    sites: dict[str, Replicator],
+) -> None:
+    """One flipped bit in a full tile is met by the next round of checks; nothing is thrown away."""
+    site = sites["lyon"]
+    pull(sites, 600, "lyon")
+    for _ in range(4):
+        site.scrub()
+    tile = site.replica.directory / "tile/entries/000"
+    data = bytearray(tile.read_bytes())
+    data[100] ^= 1
+    tile.write_bytes(bytes(data))
+    with pytest.raises(ProblemError) as raised:
+        for _ in range(2):
+            site.scrub()
+    assert raised.value.problem.kind is ProblemKind.DAMAGED
+    aside = [p for p in site.replica.directory.parent.iterdir() if ".damaged-" in p.name]
+    assert (len(aside), site.replica.size) == (1, 0)
+    assert (aside[0] / "tile/entries/000").read_bytes() == bytes(data)
+    pull(sites, 600, "lyon")
+    site.scrub()
 
 
 def test_a_replica_behind_cosigns_once_it_caught_up(

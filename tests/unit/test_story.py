@@ -13,7 +13,7 @@ from tests.support.told import DATA, ID, numbered, told
 
 SAID = {
     "leadership.taken": ["lyon", "epoch 4"],
-    "leadership.left": ["lyon", "epoch 4"],
+    "leadership.left": ["lyon", "epoch 4", "to paris", "transfer"],
     "request.accepted": ["oncall@lab", "failover", "SAMU 300", "backup", "flooded", "mode-known"],
     "request.refused": ["odd.item", "plan-digest", "it has expired"],
     "request.finished": ["done"],
@@ -26,6 +26,9 @@ SAID = {
     "enrol.started": ["lyon", "otn-lyon"],
     "enrol.outcome": ["otn-lyon", "done", "a new fence"],
     "report.received": ["paris", "2.7", "otn-lyon", "older-token"],
+    "alarm.raised": ["lille", "replica-diverged", "another root"],
+    "trigger.observed": ["paris", "no call for 60 s", "failover", "SAMU 300", "backup"],
+    "inbox.overflowed": ["2 documents"],
 }
 
 
@@ -47,6 +50,10 @@ def test_a_sentence_says_the_facts(kind: str) -> None:
     [
         ("enrol", {"targets": ["otn-lyon"]}, "enrol otn-lyon"),
         ("reconcile", {}, "settle every unknown outcome"),
+        ("transfer", {"to": "paris"}, "transfer leadership to paris"),
+        ("step-down", {"to": ""}, "step down"),
+        ("pause", {}, "nothing but rescues"),
+        ("resume", {}, "resume after a pause"),
     ],
 )
 def test_other_requests_are_told_too(verb: str, changes: dict[str, object], said: str) -> None:

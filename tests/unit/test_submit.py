@@ -45,7 +45,7 @@ def ask(
     told: list[Entry] = []
     signed = {"signature": "signed", "principal": ON_CALL} | parts
     state, _ = submit(
-        world.coordination, world.trust, request.request_id,
+        world.coordination, world.coordination, world.trust, request.request_id,
         Envelope(document=request.document().decode(), **signed), tell=told.append, serve=serve,
         session_timeout_s=-1,
     )  # fmt: skip
@@ -132,7 +132,13 @@ def test_a_follower_does_not_wait_for_ever(world: World, monkeypatch: pytest.Mon
         term.admission.answer(world.coordination.items()[0])
     told: list[Entry] = []
     with pytest.raises(UnknownOutcomeError, match="no entry came") as caught:
-        follow(world.coordination, world.trust, request.request_id, tell=told.append)
+        follow(
+            world.coordination,
+            world.coordination,
+            world.trust,
+            request.request_id,
+            tell=told.append,
+        )
     assert request.request_id in caught.value.remedy
     assert [entry.kind for entry in told] == ["request.accepted"]
 
@@ -140,7 +146,7 @@ def test_a_follower_does_not_wait_for_ever(world: World, monkeypatch: pytest.Mon
 def test_what_was_never_asked_cannot_be_followed(world: World) -> None:
     """An id the journal does not hold is refused, with how to list those it holds."""
     with pytest.raises(RefusedError, match="no request or operation") as caught:
-        follow(world.coordination, world.trust, "nope", tell=lambda entry: None)
+        follow(world.coordination, world.coordination, world.trust, "nope", tell=lambda entry: None)
     assert caught.value.remedy == "sisamu operation list"
 
 
@@ -150,6 +156,8 @@ def test_what_has_ended_is_told_at_once(world: World) -> None:
     world.put(request)
     world.lead_until_idle()
     told: list[Entry] = []
-    state, _ = follow(world.coordination, world.trust, request.request_id, tell=told.append)
+    state, _ = follow(
+        world.coordination, world.coordination, world.trust, request.request_id, tell=told.append
+    )
     assert len(told) == state.size
     assert state.finished[request.request_id] is Outcome.DONE
