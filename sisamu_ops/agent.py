@@ -147,6 +147,7 @@ class Term:
         sizes = sorted(cosigned_sizes(notes, self.policy).values(), reverse=True)
         threshold = self.policy.threshold
         agreed_size = sizes[threshold - 1] if len(sizes) >= threshold else 0
+        agreed_size = min(agreed_size, self.state.size)
         if agreed_size - self._first >= 2 * keep and self._may_go_on():
             self.tenure.trim(agreed_size - keep)
             self._first = agreed_size - keep
@@ -324,8 +325,10 @@ class SiteAgent:
 
     def _fit(self, coordination: Coordination) -> bool:
         """Bring the fold up to date, and say whether this site may lead with it."""
+        founded = coordination.founded()
         try:
-            self._folding.pull(Spliced(base=self._own, tail=coordination))
+            # Where no journal is founded yet, what this site holds is what it would go on from.
+            self._folding.pull(Spliced(base=self._own, tail=coordination) if founded else self._own)
             self._following.extra = tuple(_unknown_entries(self._folding.state))
         except IntegrityError as error:
             self._unfold(error)

@@ -42,7 +42,12 @@ if TYPE_CHECKING:
 CONNECT_S = 3.0
 LOCAL_SITE = "local"
 #: What the lab's inventory reads from the environment: a line for another shell needs it too.
-LAB_VARIABLES = ("SISAMU_LAB_NAME", "SISAMU_LAB_ROOT")
+LAB_VARIABLES = (
+    "SISAMU_LAB_NAME",
+    "SISAMU_LAB_ROOT",
+    "SISAMU_LAB_SESSION_MS",
+    "SISAMU_LAB_JOURNAL_KEEP",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,8 @@ class Following:
     ) -> Iterator[Problem]:
         try:
             self._fill_gap(coordination, notes)
-            self._replicator.pull(coordination)
+            if coordination.founded():
+                self._replicator.pull(coordination)
             self._replicator.scrub()
             self._replicator.endorse(coordination, leads=leads)
             self._found = ()

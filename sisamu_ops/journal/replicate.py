@@ -75,6 +75,7 @@ class Replicator:
         is not kept is not cosigned.
         """
         size = reader.size()
+        self._check_overlap(reader, size)
         taken = 0
         while self.replica.size < size:
             start = self.replica.size
@@ -84,6 +85,18 @@ class Replicator:
             self.replica.append(leaves)
             taken += len(leaves)
         return taken
+
+    def _check_overlap(self, reader: JournalReader, size: int) -> None:
+        """Compare the newest entry here with the journal's; ProblemError when it is another."""
+        here = self.replica.size
+        if here > size:
+            message = f"{here} entries are kept here, the journal has {size}"
+            raise ProblemError(Problem(kind=ProblemKind.AHEAD, message=message))
+        if reader.first() < here and reader.read(here - 1, here) != self.replica.read(
+            here - 1, here
+        ):
+            message = f"the journal's entry {here - 1} is not the one kept here"
+            raise ProblemError(Problem(kind=ProblemKind.DIVERGED, message=message))
 
     def scrub(self) -> None:
         """Check the next full tile, one a time, round and round; ProblemError when damaged.

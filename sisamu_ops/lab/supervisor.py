@@ -21,7 +21,7 @@ from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped
 
 from sisamu_ops.lab.commands import CLEAN_ENVIRONMENT, run_command
 from sisamu_ops.lab.programs import Program
-from sisamu_ops.lab.topology import LabPlace
+from sisamu_ops.lab.topology import SETTINGS, LabPlace
 from sisamu_ops.model.errors import FailedError
 
 #: Seconds a program has to end after SIGTERM before its whole process group is killed.
@@ -169,6 +169,7 @@ def _environment(place: LabPlace, program: Program) -> str:
         # What a program keeps under its home directory goes away with the lab.
         "HOME": str(program.directory),
         "PATH": f"{binaries}:{CLEAN_ENVIRONMENT['PATH']}",
+        **{name: os.environ[name] for name in SETTINGS if name in os.environ},
     }
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in variables.items())
 

@@ -24,6 +24,7 @@ class ProblemKind(StrEnum):
     DAMAGED = "replica-damaged"
     ROLLED_BACK = "replica-rolled-back"
     DIVERGED = "replica-diverged"
+    AHEAD = "replica-ahead"
     GAP = "replica-gap"
     UNVERIFIED = "journal-unverified"
     RULES = "rules-differ"
@@ -47,6 +48,7 @@ _REMEDIES = {
     ProblemKind.DAMAGED: "none needed: the old copy is set aside, a new one is taken from a peer",
     ProblemKind.ROLLED_BACK: "none needed: it catches up, and cosigns again once it confirms",
     ProblemKind.DIVERGED: "keep both copies and compare them: sisamu audit verify",
+    ProblemKind.AHEAD: "if it stays: entries were lost with ZooKeeper; sisamu audit verify",
     ProblemKind.GAP: "make another site's sshd reachable from this one: it catches up from there",
     ProblemKind.UNVERIFIED: "compare the replicas: sisamu audit verify",
     ProblemKind.RULES: "give the site the copy in force, or adopt its own: sisamu journal adopt",
