@@ -1,0 +1,232 @@
+"""Three agents on a real ensemble when disks, replicas, clocks and ZooKeeper itself fail."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
+from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.state import State
+from sisamu_ops.journal.replicate import read_entry
+from tests.support.sites import SITES, Sites, make_sites
+from tests.support.waiting import await_that
+from tests.support.zookeeper import Ensemble, ensemble
+
+Begin = Callable[..., tuple[Sites, ZooKeeperCoordination]]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
+    with ensemble(tmp_path_factory.mktemp("zookeeper"), servers=3) as running:
+        yield running
+
+
+@pytest.fixture
+def begin(servers: Ensemble, tmp_path: Path) -> Iterator[Begin]:
+    """Start three agents of a platform of this test's own, and wait until one leads."""
+    made: list[Sites] = []
+    opened: list[ZooKeeperCoordination] = []
+
+    def start(keep: int = 1000) -> tuple[Sites, ZooKeeperCoordination]:
+        sites = make_sites(tmp_path, servers, keep=keep)
+        made.append(sites)
+        sites.start()
+        opened.append(sites.connect())
+        await_that(lambda: opened[0].leader() is not None, 30)
+        return sites, opened[0]
+
+    yield start
+    for service in opened:
+        service.close()
+    for sites in made:
+        sites.stop()
+
+
+def leader_of(service: ZooKeeperCoordination) -> str:
+    leader = service.leader()
+    return leader.site if leader else ""
+
+
+def fold_replica(sites: Sites, site: str) -> State:
+    """Fold a site's replica as a stranger would."""
+    state, reader = State(), sites.replica(site)
+    for index, leaf in enumerate(reader.read(0, reader.size())):
+        state.apply(read_entry(leaf, index=index, policy=sites.trust))
+    return state
+
+
+def assert_equal_replicas(sites: Sites, size: int) -> None:
+    """Every site holds the same entries under the same root."""
+    assert {sites.replica(site).root(size) for site in SITES} == {sites.replica("lille").root(size)}
+
+
+def test_what_a_majority_holds_is_trimmed_and_an_absent_site_catches_up(begin: Begin) -> None:
+    """ZooKeeper keeps the newest entries only; a site that was away takes the rest from a peer,
+    stands only when it has no gap, and says so meanwhile.
+    """
+    sites, service = begin(keep=5)
+    sites.stop("lyon")
+    sites.write(service, 30)
+    sites.await_agreed(service, "paris", "lille")
+    await_that(lambda: service.first() > 10)
+    held = service.size() - service.first()
+    assert held <= 2 * 5 + 2, "a bounded number of nodes stays"
+    sites.reachable = False
+    sites.start("lyon")
+    await_that(lambda: "replica-gap" in sites.problems(service, "lyon"), 20)
+    assert "lyon" not in service.contenders()
+    sites.reachable = True
+    size = sites.await_agreed(service)
+    await_that(lambda: "lyon" in service.contenders(), 20)
+    assert sites.problems(service, "lyon") == set()
+    assert_equal_replicas(sites, size)
+
+
+def test_after_zookeeper_is_rebuilt_indexes_and_epochs_go_on(
+    begin: Begin, servers: Ensemble
+) -> None:
+    """Everything in ZooKeeper lost: the journal goes on where the longest replica ends."""
+    sites, service = begin(keep=5)
+    sites.write(service, 12)
+    size = sites.await_agreed(service)
+    sites.stop("lyon")
+    before = service.size()
+    epoch = service.leader().epoch if service.leader() else 0  # type: ignore[union-attr]
+    sites.stop()
+    service._client.delete(f"/sisamu/{sites.world.directory.name}", recursive=True)
+    service.close()
+    # Lyon, first in nothing and shorter than the others, comes back first.
+    sites.start("lyon", "lille")
+    fresh = sites.connect()
+    sites.start("paris")
+    await_that(lambda: fresh.leader() is not None and fresh.size() > before, 40)
+    sites.write(fresh, 3)
+    sites.await_agreed(fresh)
+    newest = fold_replica(sites, "lille")
+    fresh.close()
+    assert newest.size > size
+    assert newest.epoch > epoch
+    assert_equal_replicas(sites, size)
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
+def test_a_leader_that_cannot_write_its_replica_lets_another_lead(
+    begin: Begin, reason: int
+) -> None:
+    """No acknowledged entry is lost, the state is shown, and the site goes on by itself."""
+    sites, service = begin()
+    sites.write(service, 3)
+    first = leader_of(service)
+    sites.members[first].disk.refuses = reason
+    sites.write(service, 2)
+    await_that(lambda: sites.problems(service, first) == {"disk"}, 20)
+    await_that(lambda: leader_of(service) not in ("", first), 20)
+    assert first not in service.contenders()
+    sites.write(service, 3)
+    sites.members[first].disk.refuses = 0
+    size = sites.await_agreed(service)
+    await_that(lambda: first in service.contenders(), 20)
+    assert sites.problems(service, first) == set()
+    assert_equal_replicas(sites, size)
+
+
+def test_a_corrupted_tile_is_found_set_aside_and_copied_anew(begin: Begin) -> None:
+    """A flipped bit on the leader's disk: an alarm in the journal, a new copy, the old one kept."""
+    sites, service = begin()
+    sites.write(service, 260)
+    sites.await_agreed(service)
+    home = sites.members["paris"].home
+    tile = home / "journal/tile/entries/000"
+    data = bytearray(tile.read_bytes())
+    data[1000] ^= 4
+    tile.write_bytes(bytes(data))
+    await_that(lambda: len(list(home.glob("journal.damaged-*"))) == 1, 20)
+    await_that(lambda: "replica-damaged" in str(service.read(260, service.size())), 20)
+    size = sites.await_agreed(service)
+    assert_equal_replicas(sites, size)
+    alarms = fold_replica(sites, "lille").alarms.values()
+    assert [(a.site, a.about) for a in alarms] == [("paris", "replica-damaged")]
+
+
+def test_a_replica_rolled_back_says_so_and_confirms_before_it_cosigns(begin: Begin) -> None:
+    """An older copy of the directory put back: an alarm, then caught up and equal again."""
+    sites, service = begin(keep=3)
+    sites.write(service, 4)
+    sites.await_agreed(service)
+    sites.stop("lyon")
+    home = sites.members["lyon"].home
+    shutil.copytree(home / "journal", home / "older")
+    sites.start("lyon")
+    sites.write(service, 12)
+    sites.await_agreed(service)
+    sites.stop("lyon")
+    shutil.rmtree(home / "journal")
+    (home / "older").rename(home / "journal")
+    sites.reachable = False
+    sites.start("lyon")
+    await_that(lambda: "replica-gap" in sites.problems(service, "lyon"), 20)
+    assert "lyon" not in service.contenders()
+    sites.reachable = True
+    size = sites.await_agreed(service)
+    assert_equal_replicas(sites, size)
+
+
+def test_a_site_whose_root_differs_stops_and_alarms(begin: Begin) -> None:
+    """It neither cosigns nor stands; the others go on; the journal records the alarm."""
+    sites, service = begin()
+    sites.write(service, 4)
+    size = sites.await_agreed(service)
+    sites.stop("lyon")
+    replica = sites.members["lyon"].home / "journal"
+    other = sites.replica("lyon").read(0, size)
+    shutil.rmtree(replica)
+    forged = sites.world.directory / "forged"
+    from sisamu_ops.journal.replica import Replica
+
+    copy = Replica(forged)
+    copy.append([*other[:-1], other[0]])
+    copy.close()
+    forged.rename(replica)
+    sites.start("lyon")
+    await_that(lambda: "replica-diverged" in sites.problems(service, "lyon"), 20)
+    sites.write(service, 3)
+    sites.await_agreed(service, "paris", "lille")
+    assert "lyon" not in service.contenders()
+    alarms = [a.about for a in fold_replica(sites, "lille").alarms.values()]
+    await_that(lambda: "replica-diverged" in str(service.read(size, service.size())), 20)
+    assert set(alarms) <= {"replica-diverged"}
+
+
+def test_clocks_minutes_apart_are_told_and_change_no_leadership(begin: Begin) -> None:
+    """Each site tells how far the other's clock is; the leader stays, entries are agreed on."""
+    sites, service = begin()
+    leader = service.leader()
+    sites.members["lyon"].ahead = timedelta(minutes=4)
+    await_that(lambda: "clock-differs" in sites.problems(service, "paris"), 20)
+    await_that(lambda: "clock-differs" in sites.problems(service, "lille"), 20)
+    sites.write(service, 3)
+    sites.await_agreed(service)
+    assert service.leader() == leader
+    sites.members["lyon"].ahead = timedelta()
+    await_that(lambda: not sites.problems(service, "paris"), 30)
+
+
+def test_a_transfer_is_done_when_the_new_epoch_stands(begin: Begin) -> None:
+    """The site named leads next, although the other is preferred; nothing counts as a loss."""
+    sites, service = begin()
+    await_that(lambda: {"paris", "lyon"} <= service.contenders(), 20)
+    before = leader_of(service)
+    to = "lyon" if before == "paris" else "paris"
+    wanted = sites.ask(service, Verb.TRANSFER, to=to)
+    await_that(lambda: leader_of(service) == to, 10)
+    sites.write(service, 1)
+    sites.await_agreed(service)
+    state = fold_replica(sites, "lille")
+    assert state.finished[wanted].value == "done"
+    assert state.losses == []
