@@ -586,5 +586,6 @@ class ZooKeeperTenure:
         """Stop heartbeats and close the session, which frees leadership at once."""
         self._stop.set()
         self._lost = True
-        self._client.end()
+        # Told first: once the session is closed another site may lead.
         self._tell()
+        self._client.end()
