@@ -68,6 +68,8 @@ class Neighbours:
     signatures: SignatureCheck
     now: Clock
     open_peer: OpenPeer
+    #: Is shown each tenure as it begins: who keeps the evidence of leases listens to it.
+    on_tenure: Callable[[LeasedTenure], None] = lambda _: None
 
 
 @dataclass(kw_only=True)
@@ -378,6 +380,7 @@ class SiteAgent:
 
     def _lead(self, coordination: Coordination, tenure: LeasedTenure) -> None:
         _log.info("%s leads under epoch %d", self.site, tenure.epoch)
+        self._neighbours.on_tenure(tenure)
         try:
             term = Term(
                 platform=self._platform, keys=self._keys, policy=self._policy,

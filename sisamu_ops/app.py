@@ -309,6 +309,7 @@ class App:
         """Open the doors an agent acts through."""
         from sisamu_ops.agent import Neighbours
         from sisamu_ops.doors import openssh
+        from sisamu_ops.leadership import lease_record
 
         allowed = self.platform.policy.allowed_signers
 
@@ -322,6 +323,7 @@ class App:
             signatures=signatures,
             now=utc_now,
             open_peer=lambda site: self.open_replica(site, key),
+            on_tenure=lease_record.LeaseRecord(home / lease_record.NAME).follow,
         )
 
     @contextmanager
