@@ -15,7 +15,11 @@ DIR holds:
     fence.json      the configuration: table, values, durable, kamcmd
     fence.state     the last token and the record of the last apply; born by `enrol` only
     accepted.jsonl  every accepted token and every outcome, appended, for whoever checks later
+    refused.jsonl   every refusal, with the token shown: evidence only, nothing is read from it
     lock            the flock every verb but `read` takes
+
+Both records are bounded: beyond 4 MiB one is put aside as NAME.1, over the one put aside before,
+and the highest token is carried into the new one.
 
 Exit 0 with an answer (a refusal is an answer), 2 with `{"error": …}`.
 """
@@ -40,6 +44,7 @@ from typing import Any, NamedTuple
 KEY = re.compile(r"[0-9][0-9AB]{2}")
 WORD = re.compile(r"[A-Za-z0-9_-]+")
 KAMCMD_TIMEOUT_S = 3
+ROTATE_BYTES = 4 << 20  # some ten thousand changes
 REMEDY_ENROL = "sisamu target enrol HOST"
 REMEDY_CORRUPT = (
     "look at fence.state and accepted.jsonl on the target, then enrol it with a token above "
@@ -101,17 +106,14 @@ def enrol(directory: Path, request: Json) -> Json:
             state = load_state(directory)
         except CorruptState as error:
             if token <= highest_recorded(directory):
-                return {**refused_corrupt(error), "enrolled": False}
+                refusal = {**refused_corrupt(error), "enrolled": False}
+                return on_record(directory, "enrol", token, refusal)
             set_aside(directory)
             state = None
         if state is None and token <= highest_recorded(directory):
-            return {
-                "enrolled": False,
-                "reason": "older-token",
-                "last": highest_recorded(directory).json(),
-            }
+            return on_record(directory, "enrol", token, too_old(highest_recorded(directory)))
         if state is not None and token < state.last:
-            return {"enrolled": False, "reason": "older-token", "last": state.last.json()}
+            return on_record(directory, "enrol", token, too_old(state.last))
         persist(directory, State(token, state.record if state else None), "enrol")
         return {"enrolled": True, "last": token.json()}
 
@@ -123,7 +125,7 @@ def seal(directory: Path, request: Json) -> Json:
     with locked(directory) as lock:
         state, refusal = admit(directory, token)
         if state is None:
-            return refusal
+            return on_record(directory, "seal", token, refusal)
         persist(directory, State(token, state.record), "seal")
         answer = {"accepted": True, "last": token.json(), "outcome": state.record}
         return {**answer, **readings(config, lock)}
@@ -154,11 +156,12 @@ def apply(directory: Path, request: Json) -> Json:
     with locked(directory) as lock:
         state, refusal = admit(directory, token)
         if state is None:
-            return refusal
+            return on_record(directory, "apply", token, refusal)
         record = state.record
         if record is not None and record["token"] == token.json():
             if record["change"] != change:
-                return {"accepted": False, "reason": "other-content", "last": token.json()}
+                refusal = {"accepted": False, "reason": "other-content", "last": token.json()}
+                return on_record(directory, "apply", token, refusal)
             if record["finished"]:
                 return applied(record, repeated=True)
         record = {"token": token.json(), "change": change, "finished": False}
@@ -184,6 +187,11 @@ def admit(directory: Path, token: Token) -> tuple[State | None, Json]:
     if token < state.last:
         return None, {"accepted": False, "reason": "older-token", "last": state.last.json()}
     return state, {}
+
+
+def too_old(last: Token) -> Json:
+    """Build the refusal of an enrolment under a token below one that is known."""
+    return {"enrolled": False, "reason": "older-token", "last": last.json()}
 
 
 def refused_corrupt(error: CorruptState) -> Json:
@@ -400,16 +408,45 @@ def persist(directory: Path, state: State, why: str) -> None:
     """Make a state last, then append the fact to accepted.jsonl.
 
     In this order, and both before any effect: what the record shows as accepted, the state
-    already refuses to go below.
+    already refuses to go below. The times are those of before: nothing was accepted earlier.
     """
+    line: Json = {**now(), "what": why, "token": state.last.json()}
     body = {"last": state.last.json(), "record": state.record}
     document = json.dumps({"state": body, "sha256": digest(body)}, sort_keys=True)
     replace(directory / "fence.state", document.encode())
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line: Json = {"at": at, "what": why, "token": state.last.json()}
+    path = directory / "accepted.jsonl"
     if why in ("apply", "outcome"):
         line["record"] = state.record
-    append(directory / "accepted.jsonl", json.dumps(line, sort_keys=True))
+    rotate(path, {**now(), "what": "carried", "token": state.last.json()})
+    append(path, json.dumps(line, sort_keys=True))
+
+
+def on_record(directory: Path, verb: str, token: Token, refusal: Json) -> Json:
+    """Note a refusal and return it; the note may be missing, the refusal never is."""
+    path = directory / "refused.jsonl"
+    # `shown`, not `token`: what was refused must never count among what was accepted.
+    line = {**now(), "what": verb, "shown": token.json()}
+    line.update(reason=refusal["reason"], last=refusal["last"])
+    with contextlib.suppress(OSError):
+        rotate(path, {**now(), "what": "carried"})
+        append(path, json.dumps(line, sort_keys=True))
+    return refusal
+
+
+def now() -> Json:
+    """Say the time twice: for people, and on CLOCK_BOOTTIME, which nobody sets."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"at": at, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
+
+
+def rotate(path: Path, first: Json) -> None:
+    """Put a full record aside; `first` opens the new one, so that its token is never forgotten.
+
+    A crash in between leaves the full one aside, where its tokens are read as well.
+    """
+    if path.exists() and path.stat().st_size >= ROTATE_BYTES:
+        os.replace(path, path.with_name(f"{path.name}.1"))  # noqa: PTH105
+        append(path, json.dumps(first, sort_keys=True))
 
 
 def load_state(directory: Path) -> State | None:
@@ -446,10 +483,11 @@ def highest_recorded(directory: Path) -> Token:
     A line torn by a power cut is passed over: it was being written before any effect.
     """
     highest = Token(-1, -1)
-    with contextlib.suppress(FileNotFoundError):
-        for line in (directory / "accepted.jsonl").read_bytes().splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError, UsageError):
-                highest = max(highest, parse_token(json.loads(line)["token"]))
+    for name in ("accepted.jsonl.1", "accepted.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            for line in (directory / name).read_bytes().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError, UsageError):
+                    highest = max(highest, parse_token(json.loads(line)["token"]))
     return highest
 
 

@@ -91,8 +91,12 @@ class Target:
         return fence.read_durable(self.table)
 
     def accepted(self) -> list[dict[str, Any]]:
-        """Return the lines of accepted.jsonl."""
-        path = self.directory / "accepted.jsonl"
+        """Return the lines of accepted.jsonl, those put aside first."""
+        return self.lines("accepted.jsonl.1") + self.lines("accepted.jsonl")
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of a record."""
+        path = self.directory / name
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
 

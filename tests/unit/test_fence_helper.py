@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,57 @@ def test_every_acceptance_and_outcome_is_on_record(target: Target) -> None:
     assert said == [("enrol", 1), ("apply", 1), ("outcome", 1), ("seal", 2)]
     assert target.accepted()[1]["record"]["finished"] is False
     assert target.accepted()[2]["record"]["outcome"] == "done"
+
+
+def test_what_is_accepted_says_when_by_a_clock_nobody_sets(target: Target) -> None:
+    """Every line has CLOCK_BOOTTIME, in order, of before the acceptance: who compares it with
+    the sites' records needs no wall clock.
+    """
+    before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    target.ask("apply", "1.1", BACKUP)
+    instants = [line["boot_ns"] for line in target.accepted()[1:]]
+    after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert [before_ns, *instants, after_ns] == sorted([before_ns, *instants, after_ns])
+
+
+def test_every_refusal_is_on_record_and_counts_for_nothing(target: Target) -> None:
+    """refused.jsonl tells verb, token shown, why and when; what was refused is no token known."""
+    target.ask("apply", "1.3", BACKUP)
+    target.ask("apply", "1.2", NOMINAL)
+    target.ask("apply", "1.3", NOMINAL)
+    (target.directory / "fence.state").unlink()
+    target.ask("seal", "9.9")
+    target.ask("enrol", "1.1")
+    said = [(one["what"], one["shown"], one["reason"]) for one in target.lines("refused.jsonl")]
+    assert said == [
+        ("apply", {"epoch": 1, "index": 2}, "older-token"),
+        ("apply", {"epoch": 1, "index": 3}, "other-content"),
+        ("seal", {"epoch": 9, "index": 9}, "not-enrolled"),
+        ("enrol", {"epoch": 1, "index": 1}, "older-token"),
+    ]
+    assert all(one["boot_ns"] > 0 for one in target.lines("refused.jsonl"))
+    assert fence.highest_recorded(target.directory) == fence.Token(1, 3)
+
+
+def test_a_refusal_that_cannot_be_noted_is_still_one(target: Target) -> None:
+    """With no room for the note the answer is the refusal, as ever."""
+    (target.directory / "refused.jsonl").mkdir()
+    assert target.ask("apply", "0.9", BACKUP)["reason"] == "older-token"
+
+
+def test_the_records_are_bounded_and_forget_no_token(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full record is put aside, once; the highest token goes on into the new one."""
+    monkeypatch.setattr(fence, "ROTATE_BYTES", 2000)
+    for number in range(1, 60):
+        target.ask("seal", f"1.{number}")
+        target.ask("seal", "0.1")
+    kept = [path for path in target.directory.iterdir() if ".jsonl" in path.name]
+    assert len(kept) == 4 and all(path.stat().st_size < 2500 for path in kept)
+    (target.directory / "accepted.jsonl.1").unlink()
+    assert target.lines("accepted.jsonl")[0]["what"] == "carried"
+    assert fence.highest_recorded(target.directory) == fence.Token(1, 59)
 
 
 def test_a_torn_record_line_does_not_swallow_the_next(target: Target) -> None:
