@@ -18,7 +18,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sisamu_ops.model.errors import ConfigurationError, SisamuError
+from sisamu_ops.model.errors import (
+    ConfigurationError,
+    LeadershipError,
+    RefusedError,
+    SisamuError,
+)
 
 if TYPE_CHECKING:
     from sisamu_ops.agent import Neighbours, SiteAgent
@@ -120,6 +125,23 @@ class App:
             ansible_playbook=self._ansible_playbook(),
             serve=self._serve_here if self.is_local else None,
         )
+
+    def chaos_ground(self) -> Lab:
+        """Return where faults may be injected: the lab; RefusedError on any other platform."""
+        if not self.platform.policy.is_lab:
+            raise RefusedError(
+                f"{self.platform.policy.platform} is not a lab: no fault is injected there",
+                place=str(self.options.inventory),
+                remedy="name the lab's inventory: sisamu -i inventories/lab (sisamu_lab: true)",
+            )
+        return open_lab()
+
+    def leading_site(self) -> str:
+        """Return the site that leads now; LeadershipError when none does."""
+        leader = self.open_record().glance().leader
+        if leader is None:
+            raise LeadershipError("nobody leads", remedy="name a site, or sisamu doctor")
+        return leader.site
 
     def diagnose(self) -> list[Check]:
         """Check key, authorisation, leader, replicas and targets."""

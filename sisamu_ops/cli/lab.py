@@ -166,6 +166,7 @@ def _status_json(status: LabStatus) -> dict[str, object]:
         "note": status.note,
         "programs": [vars(one) for one in status.programs],
         "cuts": [list(cut) for cut in status.cuts],
+        "one_way": [list(link) for link in status.one_way],
     }
 
 
@@ -179,6 +180,9 @@ def _print_status(status: LabStatus) -> None:
     for one in status.programs:
         click.echo(f"  {one.name:<18} {one.state.lower():<10} {one.pid or '-':>8}")
     _print_cuts(status.cuts)
+    if status.one_way:
+        said = ", ".join(f"{source} > {target}" for source, target in status.one_way)
+        click.echo(f"cut one way: {said}")
 
 
 def _print_cuts(cuts: tuple[tuple[str, str], ...]) -> None:

@@ -22,6 +22,7 @@ from sisamu_ops.model.errors import SisamuError, StoppedError
 NOUNS = {
     "agent": ("agent", "The daemon of one site."),
     "audit": ("audit", "Show, tell and verify the journal."),
+    "chaos": ("chaos", "Faults that carry their cure, in a lab only."),
     "doctor": ("doctor", "Am I authorised, are leader, sites and targets reachable?"),
     "failback": ("move", "Planned return of SAMUs to nominal."),
     "failover": ("move", "Rescue: the present path is broken."),

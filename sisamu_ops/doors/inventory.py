@@ -73,6 +73,13 @@ class _Vars:
         self._problems.note(self.host, f"{name} must be a list, not {value!r}")
         return ()
 
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._value(name, default)
+        if isinstance(value, bool):
+            return value
+        self._problems.note(self.host, f"{name} must be true or false, not {value!r}")
+        return default
+
     def path(self, name: str) -> Path:
         return Path(self.text(name))
 
@@ -222,4 +229,5 @@ def _policy(v: _Vars) -> Policy:
         bridge=v.text("sisamu_bridge", ""), operators=v.texts("sisamu_operators"),
         journal_keep=v.number("sisamu_journal_keep", 1_000),
         untrimmed_limit=v.number("sisamu_untrimmed_limit", 20_000),
+        is_lab=v.flag("sisamu_lab", False),
     )  # fmt: skip

@@ -15,22 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from sisamu_ops.chaos.scene import Scene
 from sisamu_ops.lab.calls import run_calls
+from sisamu_ops.lab.clock import furnish_clocks, remove_clocks
 from sisamu_ops.lab.furnishing import furnish_hosts
 from sisamu_ops.lab.network import (
     Cut,
+    Link,
     all_cuts,
     build_network,
     cut_links,
     cuts_meant,
     heal_links,
     read_cuts,
+    read_one_way_cuts,
     remove_network,
 )
 from sisamu_ops.lab.processes import end_processes, is_running
 from sisamu_ops.lab.programs import Program, all_programs, match_programs
 from sisamu_ops.lab.readiness import await_ensemble, await_ready, await_stopped
 from sisamu_ops.lab.requirements import check_requirements, check_rights, choose_prefix
+from sisamu_ops.lab.scene import detach_mounts, read_scene
 from sisamu_ops.lab.supervisor import (
     ProgramStatus,
     read_programs,
@@ -62,6 +67,7 @@ class LabStatus:
     isolated: bool
     programs: tuple[ProgramStatus, ...]
     cuts: tuple[Cut, ...]
+    one_way: tuple[Link, ...]
 
     @property
     def note(self) -> str:
@@ -105,6 +111,7 @@ class Lab:
             progress("hosts and keys")
             furnish_hosts(self.place, self.fence)
             establish_trust(self.place)
+            furnish_clocks(self.place)
             progress("servers")
             self._start_servers()
             if agents:
@@ -120,6 +127,8 @@ class Lab:
             progress("network")
             remove_network(self.place)
             progress("files")
+            detach_mounts(self.place.root)
+            remove_clocks(self.place)
             self._remove_files()
 
     def status(self) -> LabStatus:
@@ -135,6 +144,7 @@ class Lab:
             isolated=self.place.isolated,
             programs=programs,
             cuts=read_cuts(self.place),
+            one_way=read_one_way_cuts(self.place),
         )
 
     def partition(self, *networks: str) -> tuple[Cut, ...]:
@@ -166,6 +176,16 @@ class Lab:
         names = self._meant(patterns)
         self._start([one for one in self.programs if one.name in names])
         return names
+
+    @property
+    def cures(self) -> Path:
+        """Return where armed cures are kept; see `chaos`."""
+        return self.place.root / "chaos"
+
+    def scene(self) -> Scene:
+        """Read what faults must know of this lab; FailedError when it is not up."""
+        self._require_up()
+        return read_scene(self.place, self.cures)
 
     def calls(
         self,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sisamu_ops.lab.commands import run_command
+from sisamu_ops.lab.requirements import find_tool
 from sisamu_ops.lab.topology import (
     NETWORKS,
     ROUTER,
@@ -31,6 +32,7 @@ _T = TypeVar("_T")
 _CLONE_NEWNET = 0x40000000
 NAMESPACES = Path("/run/netns")
 
+_CUTS_SET = "inet sisamu cuts"
 _CUTS_TABLE = """\
 add table inet sisamu
 add set inet sisamu cuts { type ifname . ifname; }
@@ -41,6 +43,8 @@ add rule inet sisamu forward iifname . oifname @cuts drop
 
 #: A pair of networks with no traffic between them, in alphabetical order.
 Cut = tuple[str, str]
+#: Packets from the first network to the second.
+Link = tuple[str, str]
 
 
 def build_network(place: LabPlace) -> None:
@@ -57,7 +61,7 @@ def build_network(place: LabPlace) -> None:
         if not _linked(place, network):
             _link(place, network)
     inside(router, _forward_packets)
-    _nft(place, _CUTS_TABLE)
+    run_command(nft_command(place), text=_CUTS_TABLE)
 
 
 def remove_network(place: LabPlace) -> None:
@@ -74,32 +78,68 @@ def existing_namespaces(place: LabPlace) -> frozenset[str]:
 
 
 def read_cuts(place: LabPlace) -> tuple[Cut, ...]:
-    """Return the pairs of networks cut from each other now."""
+    """Return the pairs of networks cut from each other now, both ways."""
+    links = read_cut_links(place)
+    return tuple(sorted((a, b) for a, b in links if a < b and (b, a) in links))
+
+
+def read_one_way_cuts(place: LabPlace) -> tuple[Link, ...]:
+    """Return the links that carry nothing while those of the other way do."""
+    links = read_cut_links(place)
+    return tuple(sorted((a, b) for a, b in links if (b, a) not in links))
+
+
+def read_cut_links(place: LabPlace) -> frozenset[Link]:
+    """Return every link, from one network to another, that carries nothing now."""
     if not place.isolated or place.namespace(ROUTER) not in existing_namespaces(place):
-        return ()
+        return frozenset()
     listing = json.loads(
-        run_command(
-            (*place.entering(ROUTER), "nft", "--json", "list", "set", "inet", "sisamu", "cuts")
-        )
+        run_command((*place.entering(ROUTER), "nft", "--json", "list", "set", *_CUTS_SET.split()))
     )
     sets = [item["set"] for item in listing["nftables"] if "set" in item]
     pairs = [element["concat"] for one in sets for element in one.get("elem", [])]
-    return tuple(sorted({_cut(first, second) for first, second in pairs}))
+    return frozenset((source, target) for source, target in pairs)
 
 
 def cut_links(place: LabPlace, cuts: Iterable[Cut]) -> None:
     """Drop everything between these pairs of networks, both ways, from now on."""
-    _refuse_on_loopback(place)
-    _nft(place, "".join(f"add element inet sisamu cuts {{ {pair} }}\n" for pair in _both(cuts)))
+    refuse_on_loopback(place)
+    run_command(nft_command(place), text=cutting_script(_both(cuts)))
 
 
 def heal_links(place: LabPlace, cuts: Iterable[Cut]) -> None:
-    """Let these pairs of networks talk again; those that are not cut are left alone."""
-    _refuse_on_loopback(place)
-    present = set(read_cuts(place)).intersection(cuts)
-    _nft(
-        place, "".join(f"delete element inet sisamu cuts {{ {pair} }}\n" for pair in _both(present))
-    )
+    """Let these pairs of networks talk again, both ways; those not cut are left alone."""
+    refuse_on_loopback(place)
+    run_command(nft_command(place), text=joining_script(_both(cuts)))
+
+
+def nft_command(place: LabPlace) -> tuple[str, ...]:
+    """Return the command that reads a script for the router's rules."""
+    return (*place.entering(ROUTER), find_tool("nft"), "-f", "-")
+
+
+def cutting_script(links: Iterable[Link]) -> str:
+    """Return the rules that cut links, one way each; a link already cut is fine."""
+    return "".join(f"add element {_CUTS_SET} {_element(link)}\n" for link in sorted(links))
+
+
+def joining_script(links: Iterable[Link]) -> str:
+    """Return the rules that join links again; a link that is not cut is fine.
+
+    What is deleted must be there, so it is added first: the script is one transaction.
+    """
+    ordered = sorted(links)
+    deleting = "".join(f"delete element {_CUTS_SET} {_element(link)}\n" for link in ordered)
+    return cutting_script(ordered) + deleting
+
+
+def refuse_on_loopback(place: LabPlace) -> None:
+    """Raise RefusedError where there are no links to cut."""
+    if not place.isolated:
+        raise RefusedError(
+            "this lab runs on loopback addresses: it has no links to cut",
+            remedy="run it where network namespaces can be had (root, CAP_SYS_ADMIN)",
+        )
 
 
 def cuts_meant(names: tuple[str, ...]) -> frozenset[Cut]:
@@ -182,22 +222,13 @@ def _ip_batch(lines: list[str], namespace: str | None = None) -> None:
         run_command(("ip", *where, "-batch", "-"), text="\n".join(lines) + "\n")
 
 
-def _nft(place: LabPlace, script: str) -> None:
-    if script:
-        run_command((*place.entering(ROUTER), "nft", "-f", "-"), text=script)
-
-
 def _cut(first: str, second: str) -> Cut:
     return (first, second) if first <= second else (second, first)
 
 
-def _both(cuts: Iterable[Cut]) -> list[str]:
-    return [pair for a, b in cuts for pair in (f'"{a}" . "{b}"', f'"{b}" . "{a}"')]
+def _element(link: Link) -> str:
+    return f'{{ "{link[0]}" . "{link[1]}" }}'
 
 
-def _refuse_on_loopback(place: LabPlace) -> None:
-    if not place.isolated:
-        raise RefusedError(
-            "this lab runs on loopback addresses: it has no links to cut",
-            remedy="run it where network namespaces can be had (root, CAP_SYS_ADMIN)",
-        )
+def _both(cuts: Iterable[Cut]) -> list[Link]:
+    return [link for a, b in cuts for link in ((a, b), (b, a))]

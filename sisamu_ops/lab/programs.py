@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 
+from sisamu_ops.lab.clock import clock_environment
 from sisamu_ops.lab.requirements import LOGGING_JAR, ZOOKEEPER_JAR, find_tool
 from sisamu_ops.lab.topology import (
     FENCED_HOSTS,
@@ -41,7 +42,8 @@ class Program:
     """One supervised program.
 
     `listens` is (`tcp` or `udp`, address, port); `control` is Kamailio's control socket;
-    `keeps_log` is false for what prints a screen rather than a log.
+    `keeps_log` is false for what prints a screen rather than a log; `environment` is what it sees
+    beside what every program does.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Program:
     listens: tuple[str, str, int] | None = None
     control: Path | None = None
     keeps_log: bool = True
+    environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_agent(self) -> bool:
@@ -149,6 +152,7 @@ def _agent(place: LabPlace, host: Host, inventory: Path) -> Program:
         name=f"agent-{host.name}",
         command=(*place.entering(host.network), sisamu, "-i", str(inventory), *run),
         directory=home,
+        environment=clock_environment(place, host.name),
     )
 
 

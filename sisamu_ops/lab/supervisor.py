@@ -170,6 +170,7 @@ def _environment(place: LabPlace, program: Program) -> str:
         "HOME": str(program.directory),
         "PATH": f"{binaries}:{CLEAN_ENVIRONMENT['PATH']}",
         **{name: os.environ[name] for name in SETTINGS if name in os.environ},
+        **dict(program.environment),
     }
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in variables.items())
 

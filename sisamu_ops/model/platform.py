@@ -63,7 +63,10 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The platform's settings from `group_vars`; durations in integer milliseconds."""
+    """The platform's settings from `group_vars`; durations in integer milliseconds.
+
+    `is_lab` says that nothing of it serves real callers: only there are faults injected.
+    """
 
     platform: str
     coordination: str
@@ -83,6 +86,7 @@ class Policy:
     #: Entries always kept in the coordination service, and how many may wait there for replicas.
     journal_keep: int = 1_000
     untrimmed_limit: int = 20_000
+    is_lab: bool = False
 
     @property
     def origin(self) -> str:
