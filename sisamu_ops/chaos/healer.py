@@ -269,17 +269,18 @@ def main(record: Path) -> int:
     os.write(tell, b"1")
     os.close(tell)
     os.close(ready)
-    _keep_up(armed, record)
-    return _heal(record)
+    told = _keep_up(armed, record)
+    return _heal(record, insist_s=0 if told else _INSIST_S)
 
 
-def _keep_up(armed: dict[str, Any], record: Path) -> None:
-    """Return at the deadline, on SIGTERM, or when somebody else has healed."""
-    while record.exists():
-        if _told_within(_wait_s(armed)) or _left_s(armed) <= 0:
-            return
+def _keep_up(armed: dict[str, Any], record: Path) -> bool:
+    """Return at the deadline, when somebody else has healed, or, with true, on SIGTERM."""
+    while record.exists() and _left_s(armed) > 0:
+        if _told_within(_wait_s(armed)):
+            return True
         if pulse := armed["pulse"]:
             _pulse(pulse)
+    return False
 
 
 def _wait_s(armed: dict[str, Any]) -> float:
@@ -305,9 +306,12 @@ def _told_within(seconds: float) -> bool:
     return signal.sigtimedwait({signal.SIGTERM}, seconds) is not None
 
 
-def _heal(record: Path) -> int:
-    """Heal, again and again while a cure fails: a supervisor may be restarting."""
-    give_up = time.monotonic() + _INSIST_S
+def _heal(record: Path, insist_s: float) -> int:
+    """Heal, again and again while a cure fails: whatever it needs may be starting.
+
+    Whoever sent SIGTERM waits for this, tries again itself, and says what fails.
+    """
+    give_up = time.monotonic() + insist_s
     while failures := heal_record(record):
         print(f"{record.stem}: {'; '.join(failures)}", file=sys.stderr, flush=True)  # noqa: T201
         if time.monotonic() > give_up:
