@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sisamu_ops.chaos import inject, parse_fault
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab import lab as lab_module
 from sisamu_ops.lab.supervisor import supervisor_answers
@@ -67,9 +68,15 @@ def test_up_again_changes_nothing(lab: Lab) -> None:
 
 
 def test_down_leaves_nothing(spare: Lab) -> None:
-    """After `down` there is no process, namespace, mount or file; another `down` is fine."""
+    """After `down` there is no process, namespace, mount or file; another `down` is fine.
+
+    Nor when faults stand: a disk shown as full, a server stopped, each with a healer.
+    """
     spare.up(agents=False)
-    assert traces(spare)
+    for fault in ("disk-full lille", "slow-zookeeper paris"):
+        inject(spare, parse_fault(fault), 20)
+    assert {trace.split()[0] for trace in traces(spare)} >= {"namespace", "process", "file"}
+    assert any("overlay" in trace for trace in traces(spare))
     spare.down()
     assert traces(spare) == []
     spare.down()

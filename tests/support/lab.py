@@ -168,7 +168,8 @@ def traces(lab: Lab) -> list[str]:
         for one in Path("/proc").glob("[0-9]*/environ")
         if _mentions(one, f"sisamu-{place.name}")
     ]
-    files = [f"file {place.root}"] if place.root.exists() else []
+    shared = Path("/dev/shm").glob(f"*sisamu-{place.name}-*")
+    files = [f"file {path}" for path in (place.root, *shared) if path.exists()]
     return [*namespaces, *mounts, *processes, *mentioned, *files]
 
 
