@@ -205,7 +205,7 @@ def _arm(injection: Injection) -> None:
         with log.open("ab") as errors:
             subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                start_new_session=True, timeout=_ARM_S, check=True, env={},
+                timeout=_ARM_S, check=True, env={},
             )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         _end_healer(injection.record)

@@ -73,11 +73,11 @@ def test_the_deadline_heals(ground: FakeGround) -> None:
 
 
 def test_a_killed_injector_leaves_a_healer(ground: FakeGround) -> None:
-    """The injector killed by SIGKILL while its fault stands: the healer heals at the deadline."""
+    """The injector's whole process group killed by SIGKILL: the healer is in another, and heals."""
     make = f"FakeGround(root=Path({str(ground.root)!r}))"
     with injector(make, str(CUT), 1) as process:
         assert links(ground) != "whole"
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert standing(ground)[0].armed
     await_that(lambda: links(ground) == "whole", 4)

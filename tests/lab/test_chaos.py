@@ -82,7 +82,7 @@ def test_a_killed_injector_is_healed_after(lab: Lab) -> None:
     """The process that cut the links is killed by SIGKILL: the healer joins them in time."""
     with injector(f"Lab({lab.place.name!r})", "cut-one-way lyon paris", 1.5) as process:
         assert lab.status().one_way == (("lyon", "paris"),)
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert lab.status().one_way == (("lyon", "paris"),)
     await_that(lambda: lab.status().one_way == (), 5)

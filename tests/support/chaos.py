@@ -85,12 +85,14 @@ time.sleep(600)
 
 @contextmanager
 def injector(make: str, fault: str, deadline_s: float) -> Iterator[subprocess.Popen[str]]:
-    """Inject from a process of its own; the body begins once the fault stands.
+    """Inject from a session of its own; the body begins once the fault stands.
 
     `make` is a Python expression for the ground.
     """
     command = [sys.executable, "-c", _INJECTOR.format(make=make), fault, str(deadline_s)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    )
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "injected\n"
