@@ -127,7 +127,7 @@ def _clock_jump(scene: Scene, site: str, seconds: str) -> Disturbance:
     jump_s = _jump_s(seconds)
     if site not in scene.clocks:
         raise RefusedError(
-            "the agents of this lab cannot be given another time: libfaketime is not installed",
+            "the agents of this lab cannot be given another time: no libfaketime for it",
             remedy="script/bootstrap, then sisamu lab down, then sisamu lab up",
         )
     clock = scene.clocks[site]

@@ -86,7 +86,10 @@ def inject(
 
 
 def heal(injection: Injection) -> None:
-    """Heal a fault now; one that is healed already is fine. FailedError says what stays broken."""
+    """Heal a fault now; one that is healed already is fine. FailedError says what stays broken.
+
+    Programs run when this returns; a ZooKeeper server needs a moment more until it serves.
+    """
     _end_healer(injection.record)
     if failures := healer.heal_record(injection.record):
         raise FailedError(

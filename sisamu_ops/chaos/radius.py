@@ -67,7 +67,7 @@ def _check_length(deadline_s: float, radius: BlastRadius) -> Breach | None:
         return None
     return Breach(
         message=f"a fault stands above 0 and at most {radius.longest_s:g} s, not {deadline_s:g}",
-        remedy=f"--for {radius.longest_s:g}",
+        remedy=f"inject it again with --for {radius.longest_s:g}, or less",
     )
 
 

@@ -17,6 +17,7 @@ import ctypes
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from platform import machine
 
 from sisamu_ops.lab.topology import LabPlace
 from sisamu_ops.model.errors import FailedError
@@ -83,9 +84,12 @@ def _make_semaphore(name: str) -> None:
 
 
 def clock_library() -> Path | None:
-    """Find libfaketime's shared library in the installed package, without importing it."""
+    """Find libfaketime's shared library in the installed package, without importing it.
+
+    None where it is not installed, and where it is no use: its wheel is built for x86-64 alone.
+    """
     spec = find_spec("libfaketime")
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or machine() != "x86_64":
         return None
     library = Path(spec.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"
     return library if library.is_file() else None
