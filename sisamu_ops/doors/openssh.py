@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
@@ -46,27 +47,43 @@ def sign(document: bytes, key: Path, namespace: str) -> str:
 
 
 def verify(
-    document: bytes, signature: str, principal: str, namespace: str, allowed_signers: Path
+    document: bytes,
+    signature: str,
+    principal: str,
+    namespace: str,
+    allowed_signers: Path,
+    moment: datetime | None = None,
 ) -> bool:
-    """Say whether `principal`, as `allowed_signers` has it, signed the document."""
+    """Say whether `principal`, as `allowed_signers` has it, signed the document.
+
+    Keys limited by `valid-after` and `valid-before` (ssh-keygen(1), ALLOWED SIGNERS) count as at
+    `moment`, by default now.
+    """
     if not 0 < len(principal) <= 256 or "\0" in principal or not allowed_signers.is_file():
         return False  # nobody's name; and an argument of a program holds no NUL
     with tempfile.NamedTemporaryFile(mode="w", suffix=".sig") as file:
         file.write(signature)
         file.flush()
         arguments = ["-Y", "verify", "-f", str(allowed_signers), "-I", principal]
+        if moment is not None:
+            arguments += ["-O", f"verify-time={moment.astimezone(UTC):%Y%m%d%H%M%S}Z"]
         done = _run([*arguments, "-n", namespace, "-s", file.name], document)
     return done.returncode == 0
 
 
 def verify_with_text(
-    document: bytes, signature: str, principal: str, namespace: str, allowed_signers: str
+    document: bytes,
+    signature: str,
+    principal: str,
+    namespace: str,
+    allowed_signers: str,
+    moment: datetime,
 ) -> bool:
-    """Verify against the text of an allowed_signers file."""
+    """Verify against the text of an allowed_signers file, as it stood at `moment`."""
     with tempfile.NamedTemporaryFile(mode="w", suffix=".signers") as file:
         file.write(allowed_signers)
         file.flush()
-        return verify(document, signature, principal, namespace, Path(file.name))
+        return verify(document, signature, principal, namespace, Path(file.name), moment)
 
 
 def find_principal(document: bytes, signature: str, allowed_signers: Path) -> str:

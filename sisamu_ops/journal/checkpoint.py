@@ -148,11 +148,13 @@ def weigh(checkpoint: Checkpoint, policy: Policy) -> Endorsement:
     unknown: list[str] = []
     head = checkpoint.head
     for signature in checkpoint.signatures:
-        if site := _log_site(signature, policy):
-            good = policy.sites[site].log.verifies(signature.signature, head.text)
+        if by := _log_key(signature, policy, head.size):
+            site, key = by
+            good = key.verifies(signature.signature, head.text)
             logs |= {site} if good else set()
-        elif site := _cosigner(signature, policy):
-            at = cosigned_at(head, signature, policy.sites[site].cosign)
+        elif by := _cosign_key(signature, policy, head.size):
+            site, key = by
+            at = cosigned_at(head, signature, key)
             cosigned |= {} if at is None else {site: at}
             good = at is not None
         else:
@@ -181,12 +183,17 @@ def _line(key: VerifierKey, signature: bytes) -> NoteSignature:
     return NoteSignature(name=key.name, key_id=key.key_id, signature=signature)
 
 
-def _log_site(signature: NoteSignature, policy: Policy) -> str | None:
-    return next((n for n, site in policy.sites.items() if signature.is_by(site.log)), None)
+def _log_key(signature: NoteSignature, policy: Policy, size: int) -> tuple[str, VerifierKey] | None:
+    """Find the site, and which of its log keys for a checkpoint of this size, names itself."""
+    found = ((n, k) for n, site in policy.sites.items() for k in site.log_keys(size))
+    return next(((name, key) for name, key in found if signature.is_by(key)), None)
 
 
-def _cosigner(signature: NoteSignature, policy: Policy) -> str | None:
-    return next((n for n, site in policy.sites.items() if signature.is_by(site.cosign)), None)
+def _cosign_key(
+    signature: NoteSignature, policy: Policy, size: int
+) -> tuple[str, VerifierKey] | None:
+    found = ((n, k) for n, site in policy.sites.items() for k in site.cosign_keys(size))
+    return next(((name, key) for name, key in found if signature.is_by(key)), None)
 
 
 def _checkpoint_of(note: bytes) -> Checkpoint:

@@ -106,11 +106,14 @@ def open_entry(leaf: bytes) -> SignedEntry:
     )
 
 
-def check_entry(signed: SignedEntry, key: VerifierKey) -> None:
-    """Check an entry's signature against the entry key of its site; raises IntegrityError."""
-    if not key.verifies(signed.signature, signed.body):
+def check_entry(signed: SignedEntry, *keys: VerifierKey) -> None:
+    """Check an entry's signature against the entry keys of its site; raises IntegrityError.
+
+    There is more than one where the site has changed its key since.
+    """
+    if not any(key.verifies(signed.signature, signed.body) for key in keys):
         entry = signed.entry
-        raise IntegrityError(f"entry {entry.index} is not signed by the key {key.name}")
+        raise IntegrityError(f"entry {entry.index} is not signed by the key {keys[0].name}")
 
 
 def _entry_of(body: Json) -> Entry:

@@ -32,13 +32,42 @@ _SITE = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetiredKey:
+    """A key a site used to sign with: it counts for what stands below `until` entries."""
+
+    key: VerifierKey
+    until: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SitePublicKeys:
-    """What the others know of a site's keys."""
+    """What the others know of a site's keys: those in use, and those it used before."""
 
     site: str
     entry: VerifierKey
     log: VerifierKey
     cosign: VerifierKey
+    retired: tuple[RetiredKey, ...] = ()
+
+    def entry_keys(self, index: int) -> tuple[VerifierKey, ...]:
+        """Give the keys that may have signed the entry at `index`."""
+        return (self.entry, *self._retired(self.entry, index))
+
+    def log_keys(self, size: int) -> tuple[VerifierKey, ...]:
+        """Give the keys that may have signed a checkpoint of `size` entries as the log."""
+        return (self.log, *self._retired(self.log, size - 1))
+
+    def cosign_keys(self, size: int) -> tuple[VerifierKey, ...]:
+        """Give the keys that may have cosigned a checkpoint of `size` entries."""
+        return (self.cosign, *self._retired(self.cosign, size - 1))
+
+    def _retired(self, successor: VerifierKey, index: int) -> tuple[VerifierKey, ...]:
+        kind = (successor.name, successor.signature_type)
+        return tuple(
+            one.key
+            for one in self.retired
+            if (one.key.name, one.key.signature_type) == kind and index < one.until
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +188,18 @@ def write_policy(
         "threshold": policy.threshold,
         "sites": {
             name: {"entry": site.entry.vkey, "log": site.log.vkey, "cosign": site.cosign.vkey}
+            | _retired_to_json(site)
             for name, site in policy.sites.items()
         },
         "allowed_signers": policy.allowed_signers,
     }
     text = json.dumps(document, indent=2, ensure_ascii=False)
     write_durably(path, (text + "\n").encode(), disk=Disk())
+
+
+def _retired_to_json(site: SitePublicKeys) -> dict[str, object]:
+    told = [{"key": one.key.vkey, "until": one.until} for one in site.retired]
+    return {"retired": told} if told else {}
 
 
 def load_policy(path: Path) -> Policy:
@@ -214,16 +249,32 @@ def _policy_of(document: object) -> Policy:
 
 
 def _site_of(name: str, document: object) -> SitePublicKeys:
-    members = members_of(document, {"entry", "log", "cosign"}, f"site {name}")
-    keys = {
-        kind: VerifierKey.parse(text_of(vkey, f"{name}.{kind}")) for kind, vkey in members.items()
-    }
-    return SitePublicKeys(site=name, entry=keys["entry"], log=keys["log"], cosign=keys["cosign"])
+    kinds = {"entry", "log", "cosign"}
+    has_retired = isinstance(document, dict) and "retired" in document
+    members = members_of(document, kinds | ({"retired"} if has_retired else set()), f"site {name}")
+    keys = {kind: VerifierKey.parse(text_of(members[kind], f"{name}.{kind}")) for kind in kinds}
+    retired = members["retired"] if has_retired else []
+    if not isinstance(retired, list):
+        raise ValueError(f"{name}.retired is not a list")  # noqa: TRY004 - as in `strict`
+    return SitePublicKeys(
+        site=name, entry=keys["entry"], log=keys["log"], cosign=keys["cosign"],
+        retired=tuple(_retired_of(name, one) for one in retired),
+    )  # fmt: skip
+
+
+def _retired_of(name: str, document: object) -> RetiredKey:
+    members = members_of(document, {"key", "until"}, f"a retired key of {name}")
+    until = count_of(members["until"], f"{name}.retired.until")
+    if until < 0:
+        raise ValueError(f"{name}.retired.until is below 0")
+    key = VerifierKey.parse(text_of(members["key"], f"{name}.retired.key"))
+    return RetiredKey(key=key, until=until)
 
 
 def _policy_problems(policy: Policy) -> list[str]:
     sites = list(policy.sites.values())
     keys = [key for site in sites for key in (site.entry, site.log, site.cosign)]
+    keys += [one.key for site in sites for one in site.retired]
     problems = [problem for site in sites for problem in _site_problems(site, policy.origin)]
     if not len(sites) // 2 < policy.threshold <= len(sites):
         problems.append(f"threshold {policy.threshold} is no majority of {len(sites)} sites")
@@ -239,7 +290,13 @@ def _site_problems(site: SitePublicKeys, origin: str) -> list[str]:
         names = key_names(site.site, origin)
     except ValueError as error:
         return [str(error)]
-    return [
+    used = set(zip(names, types, strict=True))
+    strange = [
+        f"the retired key {one.key.name} is of no kind that site {site.site} has"
+        for one in site.retired
+        if (one.key.name, one.key.signature_type) not in used
+    ]
+    return strange + [
         f"key {key.name} of site {site.site} should be {name}, type {kind}"
         for key, name, kind in zip(keys, names, types, strict=True)
         if (key.name, key.signature_type) != (name, kind)

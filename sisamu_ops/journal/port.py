@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -91,6 +92,7 @@ class CheckSshsig(Protocol):
         principal: str,
         namespace: str,
         allowed_signers: str,
+        moment: datetime,
     ) -> bool:
-        """Say whether an allowed signer of that principal signed the document."""
+        """Say whether who was an allowed signer of that principal at `moment` signed it."""
         ...

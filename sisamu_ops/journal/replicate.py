@@ -54,7 +54,7 @@ def read_entry(leaf: bytes, *, index: int, policy: Policy) -> Entry:
         )
     if entry.site not in policy.sites:
         raise IntegrityError(f"entry {index} is from an unknown site {entry.site!r}")
-    check_entry(signed, policy.sites[entry.site].entry)
+    check_entry(signed, *policy.sites[entry.site].entry_keys(index))
     return entry
 
 

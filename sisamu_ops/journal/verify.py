@@ -227,6 +227,6 @@ def _cannot_exclude(
 
 
 _SIGNERS_NOW = (
-    "operator signatures were checked against the allowed signers of this policy, not against "
-    "those in force when the request was accepted"
+    "operator signatures were checked against the allowed signers of this policy, as they stood "
+    "at the time the entry gives, which is the word of the site that led"
 )

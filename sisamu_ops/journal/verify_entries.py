@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sisamu_ops.journal.canonical import Json
 from sisamu_ops.journal.entry import Entry, check_entry, open_entry
@@ -45,7 +46,7 @@ class EntryCheck:
             self.fail(place, f"by {entry.site}, a site the policy does not know")
             return
         try:
-            check_entry(signed, site.entry)
+            check_entry(signed, *site.entry_keys(position))
             self._check_request(entry)
         except IntegrityError as error:
             self.fail(place, error.message)
@@ -65,7 +66,10 @@ class EntryCheck:
             return
         document, signature, principal, namespace = _request_of(entry.data)
         signers = self.policy.allowed_signers
-        if not self.check_sshsig(document.encode(), signature, principal, namespace, signers):
+        moment = datetime.fromisoformat(entry.time)
+        if not self.check_sshsig(
+            document.encode(), signature, principal, namespace, signers, moment
+        ):
             raise IntegrityError(f"the request is not signed by {principal} for {namespace}")
 
 

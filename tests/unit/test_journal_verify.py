@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -287,8 +288,15 @@ class _Sshsig:
         self.asked: list[tuple[bytes, str, str, str, str]] = []
 
     def __call__(
-        self, document: bytes, signature: str, principal: str, namespace: str, allowed: str
+        self,
+        document: bytes,
+        signature: str,
+        principal: str,
+        namespace: str,
+        allowed: str,
+        moment: datetime,
     ) -> bool:
+        assert moment == datetime.fromisoformat(an_entry().time)
         self.asked.append((document, signature, principal, namespace, allowed))
         return self.answer
 
@@ -302,7 +310,7 @@ def test_operators_signatures_are_judged_by_the_callers_check(tmp_path: Path, an
     assert report.ok is answer
     armored = "-----BEGIN SSH SIGNATURE-----"
     assert check.asked == [("{é}".encode(), armored, "oncall@example", "sisamu-request", "")]
-    assert "in force when" in report.cannot_exclude[-1]
+    assert "as they stood at the time" in report.cannot_exclude[-1]
 
 
 @pytest.mark.parametrize("data", [{}, {"request": None}, request_data(document=1)], ids=str)

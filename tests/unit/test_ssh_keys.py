@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,18 @@ def test_what_was_signed_verifies(keys: Keys) -> None:
     signature = keys.sign()
     assert keys.verifies(signature)
     assert find_principal(DOCUMENT, signature, keys.signers) == ON_CALL
-    assert verify_with_text(DOCUMENT, signature, ON_CALL, NAMESPACE, keys.signers.read_text())
+    text = keys.signers.read_text()
+    assert verify_with_text(DOCUMENT, signature, ON_CALL, NAMESPACE, text, datetime.now(UTC))
+
+
+def test_a_key_counts_while_it_was_allowed(keys: Keys) -> None:
+    """A key whose time has ended still proves what was signed in its time, and nothing later."""
+    signature = keys.sign()
+    first, rest = keys.signers.read_text().split(" ", 1)
+    text = f'{first} valid-before="20260601Z" {rest}'
+    in_time, late = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
+    assert verify_with_text(DOCUMENT, signature, ON_CALL, NAMESPACE, text, in_time)
+    assert not verify_with_text(DOCUMENT, signature, ON_CALL, NAMESPACE, text, late)
 
 
 def test_a_signature_fits_into_an_envelope(keys: Keys) -> None:
