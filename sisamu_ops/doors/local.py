@@ -24,10 +24,17 @@ from sisamu_ops.leadership.port import Leadership
 from sisamu_ops.model.errors import ConfigurationError, LeadershipError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_EPOCH = "epoch"
 #: How often a follower looks at the directory, in seconds.
 _LOOK_S = 0.1
 #: The lock does not expire: it is held until the process ends.
 _UNENDING = Lease(2**63 - 1)
+
+
+def read_epoch(directory: Path) -> int:
+    """Return the counter kept in a directory; 0 before the first leader."""
+    counter = directory / _EPOCH
+    return int(counter.read_bytes()) if counter.exists() else 0
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -104,6 +111,10 @@ class LocalCoordination:
         paths = sorted(p for p in (self._directory / "inbox").iterdir() if p.name[0] != ".")
         return [InboxItem(name=p.name, payload=p.read_bytes()) for p in paths]
 
+    def epoch(self) -> int:
+        """Return the highest epoch anybody has led under."""
+        return read_epoch(self._directory)
+
     def leader(self) -> Leadership | None:
         """Return who holds the lock, or None when nobody does."""
         with (self._directory / "lock").open("a+b") as lock:
@@ -178,9 +189,8 @@ class LocalContention:
         return self._tenure
 
     def _raise_epoch(self, lock: IO[bytes], floor: int) -> int:
-        counter = self._directory / "epoch"
-        epoch = max(floor, int(counter.read_bytes()) if counter.exists() else 0) + 1
-        _replace(counter, b"%d\n" % epoch)
+        epoch = max(floor, read_epoch(self._directory)) + 1
+        _replace(self._directory / _EPOCH, b"%d\n" % epoch)
         lock.truncate(0)
         lock.write(json.dumps({"site": self._site, "epoch": epoch}).encode())
         lock.flush()

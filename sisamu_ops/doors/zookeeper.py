@@ -219,6 +219,10 @@ class ZooKeeperCoordination:
                 found.append(InboxItem(name=name, payload=payload))
         return found
 
+    def epoch(self) -> int:
+        """Return the highest epoch anybody has led under, as this session reads it."""
+        return self._number("epoch")
+
     def leader(self) -> Leadership | None:
         """Return who leads as this session reads it."""
         try:

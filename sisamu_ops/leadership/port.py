@@ -63,6 +63,9 @@ class Coordination(JournalReader, Inbox, Protocol):
     def founded(self) -> bool:
         """Say whether anybody has led here since the service was set up."""
 
+    def epoch(self) -> int:
+        """Return the highest epoch anybody has led under, as last read; 0 before the first."""
+
     def leader(self) -> Leadership | None:
         """Return who leads as last read, or None."""
 

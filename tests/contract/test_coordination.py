@@ -207,6 +207,17 @@ def test_an_epoch_rises_above_the_floor(connect: Connect) -> None:
     assert second.epoch == 2**32 + 2
 
 
+def test_the_counter_is_read_without_leading(connect: Connect) -> None:
+    """Whoever must act above every epoch can ask for the highest, led or not."""
+    assert connect().epoch() == 0
+    contention = connect().contend("paris")
+    tenure = contention.try_lead(floor=41)
+    assert tenure is not None
+    assert connect().epoch() == 42
+    contention.close()
+    assert connect().epoch() == 42
+
+
 def test_several_entries_are_appended_at_once(connect: Connect) -> None:
     """A batch is entries like any other, and its items are gone."""
     coordination = connect()
