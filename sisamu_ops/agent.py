@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
@@ -22,9 +22,10 @@ from typing import Any, Protocol
 from sisamu_ops.failover.admission import Admission
 from sisamu_ops.failover.execute import Executor
 from sisamu_ops.failover.folding import Folding
+from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.ports import PlaybookRunner, SignatureCheck, Targets
 from sisamu_ops.failover.report import ALARM, PREFIX, TRIGGER, make_report, open_report
-from sisamu_ops.failover.request import digest_of
+from sisamu_ops.failover.request import NAMESPACE, Verb, digest_of, open_envelope, parse_request
 from sisamu_ops.failover.state import State
 from sisamu_ops.following import Following, OpenPeer
 from sisamu_ops.journal.keys import Policy, SiteKeys
@@ -37,7 +38,12 @@ from sisamu_ops.leadership.contending import judge_founding, judge_standing
 from sisamu_ops.leadership.lease import boottime_ns, heartbeat_interval_s
 from sisamu_ops.leadership.port import Contention, Coordination, LeasedTenure
 from sisamu_ops.model.condition import Problem, ProblemKind, read_conditions
-from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError
+from sisamu_ops.model.errors import (
+    ConfigurationError,
+    IntegrityError,
+    LeadershipError,
+    RefusedError,
+)
 from sisamu_ops.model.platform import Platform
 
 _log = logging.getLogger(__name__)
@@ -47,6 +53,8 @@ _LOOK_S = 1.0
 _RETRY_S = 0.5
 #: How long all sites are waited for before a majority founds the journal, in seconds.
 _ALL_SITES_S = 10.0
+#: How the inbox names of adoptions begin.
+_ADOPTION = f"{Verb.ADOPT.value}-"
 #: Leadership lost within this time makes a site wait longer before it stands again.
 FLAPPING = timedelta(minutes=10)
 
@@ -68,6 +76,8 @@ class Neighbours:
     signatures: SignatureCheck
     now: Clock
     open_peer: OpenPeer
+    rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
+    keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
     #: Is shown each tenure as it begins: who keeps the evidence of leases listens to it.
     on_tenure: Callable[[LeasedTenure], None] = lambda _: None
 
@@ -85,6 +95,8 @@ class Term:
     folding: Folding
     base: JournalReader | None = None
     present: Callable[[], frozenset[str]] = frozenset
+    #: An adoption waits for a leader that works by another copy of the rules.
+    gives_way: bool = False
     state: State = field(init=False)
     writer: Writer = field(init=False)
     admission: Admission = field(init=False)
@@ -108,12 +120,14 @@ class Term:
             platform=self.platform, state=self.state, writer=self.writer,
             targets=self.neighbours.targets, signatures=self.neighbours.signatures,
             now=self.neighbours.now, present=self.present,
-            untrimmed=lambda: self.state.size - self._first,
+            untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
         )  # fmt: skip
         self._first = self.tenure.first()
         self.executor = Executor(
             platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
             targets=self.neighbours.targets, runner=self.neighbours.runner, report=self._report,
+            keep=self.neighbours.keep, majority=self.policy.threshold,
+            documents=lambda: self.neighbours.rules().documents,
         )  # fmt: skip
 
     def begin(self) -> None:
@@ -140,6 +154,8 @@ class Term:
             self._note_alarm(item)
         elif item.name.startswith(TRIGGER):
             self.admission.observe(item, self.policy)
+        elif item.name.startswith(_ADOPTION) and self.admission.must_wait(item):
+            self.gives_way = True
         else:
             self.admission.answer(item)
 
@@ -331,10 +347,34 @@ class SiteAgent:
         try:
             # Where no journal is founded yet, what this site holds is what it would go on from.
             self._folding.pull(Spliced(base=self._own, tail=coordination) if founded else self._own)
-            self._following.extra = tuple(_unknown_entries(self._folding.state))
+            self._following.extra = tuple(self._about_rules(coordination))
         except IntegrityError as error:
             self._unfold(error)
         return self._following.fit
+
+    def _about_rules(self, coordination: Coordination) -> Iterator[Problem]:
+        """Name what keeps a site from leading by the rules in force, if anything."""
+        state, here = self._folding.state, self._neighbours.rules()
+        if state.unknown_kinds:
+            message = f"entries of unknown kinds: {', '.join(sorted(state.unknown_kinds))}"
+            yield Problem(kind=ProblemKind.UPGRADE, message=message)
+        others = differing(here.digests(), state.rules)
+        if others and not self._is_asked_for(here, coordination):
+            message = f"not the copy in force: {', '.join(others)}"
+            yield Problem(kind=ProblemKind.RULES, message=message)
+
+    def _is_asked_for(self, here: Rules, coordination: Coordination) -> bool:
+        """Say whether an operator's adoption of just this copy waits in the inbox."""
+        for item in coordination.items():
+            if item.name.startswith(_ADOPTION):
+                with suppress(ConfigurationError):  # what is no request asks for nothing
+                    envelope = open_envelope(item.payload)
+                    document = envelope.document.encode()
+                    asked = dict(parse_request(document).rules) == here.digests()
+                    who = (envelope.signature, envelope.principal, NAMESPACE)
+                    if asked and self._neighbours.signatures(document, *who):
+                        return envelope.principal in self._platform.policy.operators
+        return False
 
     def _unfold(self, error: IntegrityError) -> None:
         """Begin the fold again: what did not verify may have been folded half."""
@@ -404,8 +444,9 @@ class SiteAgent:
             if term.state.handover:
                 cause = "transfer" if term.state.handover.to else "step-down"
                 break
-            if not self._following.fit and coordination.contenders() - {self.site}:
-                cause = "unfit"
+            unsuited = term.gives_way or not self._following.fit
+            if unsuited and coordination.contenders() - {self.site}:
+                cause = "adopt" if term.gives_way else "unfit"
                 break
             term.trim(coordination.published().values())
             if not worked:
@@ -422,9 +463,3 @@ class SiteAgent:
             except LeadershipError as error:
                 _log.warning("report not delivered yet: %s", error.message)
                 self._stop.wait(_RETRY_S)
-
-
-def _unknown_entries(state: State) -> Iterator[Problem]:
-    if state.unknown_kinds:
-        message = f"entries of unknown kinds: {', '.join(sorted(state.unknown_kinds))}"
-        yield Problem(kind=ProblemKind.UPGRADE, message=message)

@@ -10,11 +10,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sisamu_ops.doctor import Check
     from sisamu_ops.doors.playbooks import AnsiblePlaybooks
     from sisamu_ops.doors.ssh import SshTargets
+    from sisamu_ops.failover.in_force import Rules
     from sisamu_ops.failover.request import Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
@@ -123,6 +125,7 @@ class App:
             sign=self.sign,
             now=utc_now,
             ansible_playbook=self._ansible_playbook(),
+            rules=self.rules,
             serve=self._serve_here if self.is_local else None,
         )
 
@@ -346,7 +349,45 @@ class App:
             now=utc_now,
             open_peer=lambda site: self.open_replica(site, key),
             on_tenure=lease_record.LeaseRecord(home / lease_record.NAME).follow,
+            rules=self.rules,
+            keep=partial(self._keep_artifacts, home, key),
         )
+
+    def rules(self) -> Rules:
+        """Return what this process works by: policy, signers, trust, version."""
+        from sisamu_ops.failover.in_force import POLICY, SIGNERS, TRUST, Rules, platform_document
+
+        signers = self.platform.policy.allowed_signers
+        self.trust  # noqa: B018 - a local journal's policy file is made when first needed
+        documents = {
+            POLICY: platform_document(self.platform),
+            SIGNERS: signers.read_bytes() if signers.is_file() else b"",
+            TRUST: self.policy_path.read_bytes(),
+        }
+        return Rules(documents=documents, version=version("sisamu-ops"))
+
+    def _keep_artifacts(self, home: Path, key: Path, contents: Collection[bytes]) -> frozenset[str]:
+        """Keep artifacts beside this replica and, over SSH, beside those of the other sites."""
+        from sisamu_ops.doors.ssh import put_file
+        from sisamu_ops.journal.artifacts import artifact_name, keep_artifact
+
+        for content in contents:
+            keep_artifact(home / "journal", content)
+        if self.is_local:
+            return frozenset({LOCAL_SITE})
+        held = set()
+        for site in self.platform.sites.values():
+            if site.home == home:
+                held.add(site.site_id)
+                continue
+            with suppress(SisamuError):  # a majority is enough; the answer says who has them
+                for content in contents:
+                    put_file(
+                        site.address, "root", f"{site.home}/journal/{artifact_name(content)}",
+                        content, key=key, known_hosts=self.platform.policy.known_hosts,
+                    )  # fmt: skip
+                held.add(site.site_id)
+        return frozenset(held)
 
     @contextmanager
     def _replicator(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sisamu_ops.failover.card import card_facts, hand_token
+from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.overview import alarm_facts, samu_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import Targets
@@ -36,6 +37,7 @@ class Desk:
     now: Callable[[], datetime]
     ansible_playbook: str = "ansible-playbook"
     serve: Callable[[Coordination], None] | None = None
+    rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
 
     # --- reading ------------------------------------------------------------------------
 
@@ -152,7 +154,25 @@ class Desk:
             to=to,
             targets=[self.platform.host(t).host for t in targets],
             plan=plan,
+            rules=self.rules().digests() if verb is Verb.ADOPT else None,
         )
+
+    def rules_in_force(self) -> dict[str, Any]:
+        """Return each rule document's digest, as adopted and as this machine has it."""
+        in_force, here = self.record.journal().state.rules, self.rules().digests()
+        return {
+            name: {"in_force": in_force.get(name), "here": here.get(name)}
+            for name in sorted({*in_force, *here})
+        } | {"differing": differing(here, in_force)}
+
+    def adopt_missing(self, reason: str, tell: Tell) -> None:
+        """Adopt this machine's rules unless just these are in force."""
+        if self.record.journal().state.rules == self.rules().digests():
+            return
+        request = self.new_request(Verb.ADOPT, reason=reason, lifetime=timedelta(minutes=5))
+        view = self.submit(request.request_id, self.sign(request), tell)
+        if view.state.finished[request.request_id].value != "done":
+            raise FailedError("the rules could not be adopted", remedy="sisamu journal rules")
 
     def submit(self, request_id: str, envelope: Envelope, tell: Tell) -> JournalView:
         """Submit a request and follow it to its end; RefusedError when it is refused."""

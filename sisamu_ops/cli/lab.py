@@ -39,7 +39,9 @@ def up_command(app: App, agents: bool) -> None:
     opened.up(agents=agents, progress=say)
     if agents:
         say("targets")
-        app.enter().desk.enrol_missing("lab up enrols its own targets", tell_entry)
+        desk = app.enter().desk
+        desk.enrol_missing("lab up enrols its own targets", tell_entry)
+        desk.adopt_missing("lab up adopts its own rules", tell_entry)
     say(f"lab {opened.place.name} is up under {opened.place.root}")
     if note := opened.status().note:
         say(note)

@@ -27,6 +27,7 @@ NOUNS = {
     "failback": ("move", "Planned return of SAMUs to nominal."),
     "failover": ("move", "Rescue: the present path is broken."),
     "lab": ("lab", "Three datacentres on this machine, from real servers."),
+    "journal": ("journal", "The rules in force, and adopting others."),
     "leader": ("leader", "Who leads, who could, and handing it over."),
     "operation": ("operation", "List, show and follow operations."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),

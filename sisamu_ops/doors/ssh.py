@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,28 @@ def _translated(host: str, verb: str, answer: Mapping[str, Any]) -> Reading:
 
 def _words(value: Any) -> Mapping[str, str] | None:
     return None if value is None else {str(key): str(word) for key, word in value.items()}
+
+
+def put_file(
+    address: str, user: str, path: str, content: bytes, *, key: Path, known_hosts: Path
+) -> None:
+    """Write a whole file, durable when this returns; UnknownOutcomeError when that is not known."""
+    final, unfinished = shlex.quote(path), shlex.quote(path + ".unfinished")
+    parent = shlex.quote(str(Path(path).parent))
+    command = (
+        f"mkdir -p {parent} && cat > {unfinished} && sync {unfinished} "
+        f"&& mv {unfinished} {final} && sync {parent} && sha256sum < {final}"
+    )
+    try:
+        with _session(address, user, key, known_hosts) as client:
+            stdin, stdout, _ = client.exec_command(command, timeout=COMMAND_TIMEOUT_S)
+            stdin.write(content)
+            stdin.channel.shutdown_write()
+            said = stdout.read().decode(errors="replace")
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise UnknownOutcomeError(f"{address}: {_reason(error)}") from error
+    if said.split()[:1] != [sha256(content).hexdigest()]:
+        raise UnknownOutcomeError(f"{address}: {path} could not be written")
 
 
 class SftpFiles:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import SignatureCheck, Targets
 from sisamu_ops.failover.report import open_report
@@ -64,6 +65,7 @@ class Admission:
     now: Callable[[], datetime]
     present: Callable[[], frozenset[str]] = frozenset
     untrimmed: Callable[[], int] = int
+    rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
 
     def __post_init__(self) -> None:
         """Remember the duplicates to remove with the next entry."""
@@ -164,6 +166,18 @@ class Admission:
             )
         return envelope, request
 
+    def must_wait(self, item: InboxItem) -> bool:
+        """Say whether an adoption names another copy than this leader's, and is good otherwise.
+
+        It then waits for a leader that works by that copy.
+        """
+        try:
+            _, request = self._authenticated(item)
+            self._check_time(request)
+        except (RefusedError, ConfigurationError):
+            return False
+        return request.verb is Verb.ADOPT and dict(request.rules) != self.rules().digests()
+
     def _limit(self, principal: str) -> None:
         """Refuse what one principal, proved by signature, has put in beyond measure."""
         self._waiting[principal] += 1
@@ -221,6 +235,8 @@ class Admission:
     def _judged(self, request: Request) -> dict[str, Any]:
         if request.verb.leads:
             return self._about_leadership(request)
+        if request.verb is Verb.ADOPT:
+            return {"rules": self._adoptable(request)}
         if self.state.paused and not request.verb.moves:
             raise _RefusalError(
                 "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
@@ -264,6 +280,17 @@ class Admission:
                 rules=["contender-present"],
             )
         return {"to": request.to}
+
+    def _adoptable(self, request: Request) -> dict[str, str]:
+        here = self.rules().digests()
+        others = [n for n in NAMES if request.rules.get(n) != here.get(n)]
+        if others or set(request.rules) != set(here):
+            raise _RefusalError(
+                f"the leader's copy is another: {', '.join(others) or 'names'}",
+                remedy="give it that copy, then ask again: sisamu journal rules",
+                rules=["rules-copy"],
+            )
+        return dict(request.rules)
 
     def _enrollable(self, request: Request) -> list[str]:
         if not request.targets:

@@ -15,7 +15,7 @@ from sisamu_ops.failover.ledger import RunLedger, TargetResult, judge_calls
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading, judge_sealed
-from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.request import Verb, digest_of
 from sisamu_ops.failover.state import Operation, State, Step
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal
@@ -43,6 +43,10 @@ class Executor:
     targets: Targets
     runner: PlaybookRunner
     report: Report
+    #: Puts artifacts beside the replicas; returns the sites that have them all, durably.
+    keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
+    documents: Callable[[], Mapping[str, bytes]] = dict
+    majority: int = 1
 
     def take_over(self) -> None:
         """Seal, read and settle what earlier leaders left open; then it can be finished."""
@@ -54,6 +58,10 @@ class Executor:
         for operation in self.state.running():
             if operation.verb is Verb.FAILOVER or not self.state.paused:
                 self._carry_out(operation)
+                return True
+        for request_id, rules in self.state.adoptions.items():
+            if request_id not in self.state.finished:
+                self._adopt(request_id, rules)
                 return True
         if self.state.paused:
             return False
@@ -250,6 +258,19 @@ class Executor:
             self._run_step(operation, hosts)
         self._end(operation)
         return operation.outcome or Outcome.UNKNOWN
+
+    def _adopt(self, request_id: str, rules: Mapping[str, str]) -> None:
+        """Keep the documents on a majority of sites, then write the entry that names them."""
+        documents = {name: doc for name, doc in self.documents().items() if name in rules}
+        unchanged = all(digest_of(doc) == rules[name] for name, doc in documents.items())
+        held = self.keep(documents.values()) if unchanged else frozenset()
+        if len(held) >= self.majority:
+            data: dict[str, Any] = {"request": request_id, "rules": dict(rules)}
+            data["held"] = sorted(held)
+            self.writer.write("rules.adopted", data)
+            self._finish(request_id, [Outcome.DONE])
+        else:
+            self._finish(request_id, [Outcome.FAILED])
 
     def _enrol(self, request_id: str, hosts: Sequence[str]) -> None:
         started = {"request": request_id}

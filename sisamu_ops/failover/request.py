@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -38,7 +38,7 @@ REQUEST_FIELDS = {
     "created",
     "expires",
 }
-_OPTIONAL = {"plan"}
+_OPTIONAL = {"plan", "rules"}
 
 Read = TypeVar("Read")
 
@@ -55,6 +55,7 @@ class Verb(Enum):
     STEP_DOWN = "step-down"
     PAUSE = "pause"
     RESUME = "resume"
+    ADOPT = "adopt"
 
     @property
     def leads(self) -> bool:
@@ -86,6 +87,8 @@ class Request:
     to: str = ""
     targets: tuple[str, ...] = field(default=())
     plan: str = ""
+    #: What an adoption names: digests and a version.
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> bytes:
         """Return the canonical bytes to sign."""
@@ -95,7 +98,8 @@ class Request:
             "reason": self.reason, "created": rfc3339(self.created),
             "expires": rfc3339(self.expires),
         }  # fmt: skip
-        return canonical_bytes(fields | ({"plan": self.plan} if self.plan else {}))
+        optional: dict[str, Any] = {"plan": self.plan, "rules": dict(self.rules)}
+        return canonical_bytes(fields | {name: v for name, v in optional.items() if v})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +144,7 @@ def new_request(
     to: str = "",
     targets: Sequence[str] = (),
     plan: str = "",
+    rules: Mapping[str, str] | None = None,
 ) -> Request:
     """Make a request with a fresh id; ConfigurationError when the reason may not be kept."""
     if not reason.strip():
@@ -156,7 +161,7 @@ def new_request(
     return Request(
         platform=platform, request_id=f"{verb.value}-{uuid.uuid4().hex[:12]}", verb=verb,
         reason=reason, created=now, expires=now + lifetime, samus=tuple(sorted(set(samus))), to=to,
-        targets=tuple(sorted(set(targets))), plan=plan,
+        targets=tuple(sorted(set(targets))), plan=plan, rules=rules or {},
     )  # fmt: skip
 
 
@@ -211,6 +216,7 @@ def _request(fields: dict[str, Any]) -> Request:
         reason=_field(fields, "reason", _text), created=_field(fields, "created", parse_rfc3339),
         expires=_field(fields, "expires", parse_rfc3339),
         plan=_field(fields, "plan", _text) if "plan" in fields else "",
+        rules=_field(fields, "rules", _words) if "rules" in fields else {},
     )  # fmt: skip
 
 
@@ -238,6 +244,12 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("not a list")
     return tuple(_text(item) for item in value)
+
+
+def _words(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError("not an object")
+    return {_text(name): _text(word) for name, word in value.items()}
 
 
 def _object(data: bytes, what: str) -> dict[str, Any]:

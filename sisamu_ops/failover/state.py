@@ -147,6 +147,9 @@ class State:
     losses: list[Loss] = field(default_factory=list)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     triggers: set[str] = field(default_factory=set)
+    #: Adoptions accepted, by request; and the rules in force: digests and a version, by name.
+    adoptions: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
 
     def apply(self, entry: Entry) -> None:
         """Take the next entry; ValueError when it is not the next one."""
@@ -251,6 +254,8 @@ def _accepted(state: State, entry: Entry) -> None:
         state.reconciles[request_id] = entry.index
     elif verb is Verb.ENROL:
         state.enrolments[request_id] = tuple(data["targets"])
+    elif verb is Verb.ADOPT:
+        state.adoptions[request_id] = data["rules"]
     elif verb in (Verb.TRANSFER, Verb.STEP_DOWN):
         state.handover = Handover(request_id=request_id, to=data["to"])
     elif verb in (Verb.PAUSE, Verb.RESUME):
@@ -329,6 +334,10 @@ def _enrolled(state: State, entry: Entry) -> None:
         state.enrolled[_data(entry)["target"]] = Token(token["epoch"], token["index"])
 
 
+def _adopted(state: State, entry: Entry) -> None:
+    state.rules = dict(_data(entry)["rules"])
+
+
 def _reported(state: State, entry: Entry) -> None:
     state.reports.add(_data(entry)["id"])
 
@@ -352,6 +361,7 @@ _HANDLERS = {
     "enrol.started": _noted,
     "enrol.outcome": _enrolled,
     "report.received": _reported,
+    "rules.adopted": _adopted,
     "alarm.raised": _alarmed,
     "trigger.observed": _observed,
     "inbox.overflowed": _noted,

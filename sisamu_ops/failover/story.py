@@ -53,6 +53,7 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "reconcile": lambda _: "to settle every unknown outcome",
     "transfer": lambda data: f"to transfer leadership to {data['to']}",
     "step-down": lambda _: "the leader to step down",
+    "adopt": lambda _: "to adopt the rules the leader works by",
     "pause": lambda _: "to pause: nothing but rescues",
     "resume": lambda _: "to resume after a pause",
 }
@@ -130,6 +131,12 @@ def _reported(entry: Entry, data: Data) -> str:
     return f"{site} reported that its token {data['token'] or '?'} was refused — {refused}."
 
 
+def _adopted(entry: Entry, data: Data) -> str:
+    held = ", ".join(data["held"])
+    named = ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(data["rules"].items()))
+    return f"In force from here on: {named}; kept at {held}."
+
+
 def _alarmed(entry: Entry, data: Data) -> str:
     site = data["site"] or "an unknown site"
     return f"Alarm of {site} ({data['about'] or 'unsigned'}): {data['message']}."
@@ -161,6 +168,7 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "enrol.started": _enrolling,
     "enrol.outcome": _enrolled,
     "report.received": _reported,
+    "rules.adopted": _adopted,
     "alarm.raised": _alarmed,
     "trigger.observed": _observed,
     "inbox.overflowed": _overflowed,

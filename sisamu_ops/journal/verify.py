@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 
+from sisamu_ops.journal.artifacts import artifact_digest
 from sisamu_ops.journal.checkpoint import Checkpoint, agreed, parse_checkpoint, weigh
 from sisamu_ops.journal.evidence import Evidence, gather
 from sisamu_ops.journal.keys import Policy
@@ -133,8 +135,20 @@ class _Verification:
 
     def _refuse_strays(self) -> None:
         for name in sorted(self._evidence.names - {CHECKPOINT, UNFINISHED, WRITER}):
-            if tile_named(name) is None:
+            promised = artifact_digest(name)
+            if promised is not None:
+                self._check_artifact(name, promised)
+            elif tile_named(name) is None:
                 self.fail(name, "no part of a journal")
+
+    def _check_artifact(self, name: str, promised: str) -> None:
+        try:
+            content = self._evidence.read(name)
+        except OSError as error:
+            self.fail(name, f"cannot be read ({error})")
+            return
+        if sha256(content).hexdigest() != promised:
+            self.fail(name, "its content is not what its name promises")
 
     def _check_checkpoint(self, policy: Policy, hashes: list[bytes]) -> int:
         """Judge the replica's own checkpoint and give the size it claims."""

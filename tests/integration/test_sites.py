@@ -16,6 +16,7 @@ from sisamu_ops.failover.state import State
 from sisamu_ops.journal.replicate import read_entry
 from tests.support.sites import SITES, Sites, make_sites
 from tests.support.waiting import await_that
+from tests.support.world import ON_CALL, some_rules
 from tests.support.zookeeper import Ensemble, ensemble
 
 Begin = Callable[..., tuple[Sites, ZooKeeperCoordination]]
@@ -230,3 +231,88 @@ def test_a_transfer_is_done_when_the_new_epoch_stands(begin: Begin) -> None:
     state = fold_replica(sites, "lille")
     assert state.finished[wanted].value == "done"
     assert state.losses == []
+
+
+def adopt(sites: Sites, service: ZooKeeperCoordination, site: str) -> str:
+    """Ask, as an operator, for the adoption of the copy a site has."""
+    return sites.ask(service, Verb.ADOPT, rules=sites.members[site].rules.digests())
+
+
+def await_rules(sites: Sites, site: str) -> None:
+    """Wait until the copy of this site is in force, by the arbiter's replica."""
+    wanted = sites.members[site].rules.digests()
+    await_that(lambda: fold_replica(sites, "lille").rules == wanted, 20)
+
+
+def test_a_site_with_another_copy_of_the_rules_follows_and_does_not_lead(begin: Begin) -> None:
+    """It cosigns, says what differs, and stands again once it has the copy in force."""
+    sites, service = begin()
+    adopt(sites, service, "paris")
+    await_rules(sites, "paris")
+    sites.members["lyon"].rules = some_rules(policy=b"another")
+    await_that(lambda: sites.problems(service, "lyon") == {"rules-differ"}, 20)
+    await_that(lambda: service.contenders() == {"paris"}, 20)
+    assert leader_of(service) == "paris"
+    sites.await_agreed(service)
+    sites.members["lyon"].rules = some_rules()
+    await_that(lambda: "lyon" in service.contenders(), 20)
+
+
+def test_new_rules_are_adopted_under_a_leader_that_has_the_old_ones(begin: Begin) -> None:
+    """The leader gives way to a site that works by the copy named, which adopts it."""
+    sites, service = begin()
+    adopt(sites, service, "paris")
+    await_rules(sites, "paris")
+    before = leader_of(service)
+    other = "lyon" if before == "paris" else "paris"
+    sites.members[other].rules = some_rules(policy=b"new")
+    await_that(lambda: other not in service.contenders(), 20)
+    wanted = adopt(sites, service, other)
+    await_rules(sites, other)
+    await_that(lambda: sites.problems(service, before) == {"rules-differ"}, 20)
+    state = fold_replica(sites, "lille")
+    assert (leader_of(service), state.losses) == (other, [])
+    await_that(lambda: fold_replica(sites, "lille").finished.get(wanted) is not None)
+    assert fold_replica(sites, "lille").finished[wanted].value == "done"
+
+
+def test_when_no_site_has_the_copy_in_force_an_operators_adoption_lets_one_lead(
+    begin: Begin,
+) -> None:
+    """Every site was given new rules and the leader died: nobody leads until an operator says so;
+    an adoption that no operator signed changes nothing.
+    """
+    sites, service = begin()
+    adopt(sites, service, "paris")
+    await_rules(sites, "paris")
+    sites.stop("paris", "lyon")
+    for site in ("paris", "lyon"):
+        sites.members[site].rules = some_rules(policy=b"new")
+    sites.start("paris", "lyon")
+    for site in ("paris", "lyon"):
+        await_that(lambda: sites.problems(service, site) == {"rules-differ"}, 20)  # noqa: B023
+    sites.world.signers.clear()
+    adopt(sites, service, "paris")
+    await_that(lambda: len(service.items()) == 1)
+    assert service.leader() is None
+    sites.world.signers.add(ON_CALL)
+    await_rules(sites, "paris")
+    await_that(lambda: leader_of(service) != "", 20)
+
+
+def test_versions_may_be_mixed_while_an_upgrade_rolls(begin: Begin) -> None:
+    """A newer agent leads and follows beside the version in force; once the newer is adopted, the
+    older one follows only.
+    """
+    sites, service = begin()
+    adopt(sites, service, "paris")
+    await_rules(sites, "paris")
+    sites.members["lyon"].rules = some_rules(version="0.2.0")
+    sites.await_agreed(service)
+    assert sites.problems(service, "lyon") == set()
+    sites.ask(service, Verb.TRANSFER, to="lyon")
+    await_that(lambda: leader_of(service) == "lyon", 20)
+    adopt(sites, service, "lyon")
+    await_rules(sites, "lyon")
+    await_that(lambda: sites.problems(service, "paris") == {"rules-differ"}, 20)
+    sites.await_agreed(service)

@@ -12,6 +12,7 @@ from threading import Thread
 
 from sisamu_ops.agent import SiteAgent
 from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
+from sisamu_ops.failover.in_force import Rules
 from sisamu_ops.failover.overview import site_facts
 from sisamu_ops.failover.request import Envelope, Verb, inbox_name, new_request
 from sisamu_ops.journal.durable import Disk
@@ -31,7 +32,7 @@ from sisamu_ops.model.condition import Problem, ProblemKind, read_conditions
 from sisamu_ops.model.errors import UnknownOutcomeError
 from sisamu_ops.model.platform import Platform, Site, SiteRole
 from tests.support.waiting import await_that
-from tests.support.world import ON_CALL, World, make_world
+from tests.support.world import ON_CALL, World, make_world, some_rules
 from tests.support.zookeeper import TICK_MS, Ensemble
 
 SITES = ("paris", "lyon", "lille")
@@ -62,6 +63,7 @@ class Member:
     home: Path
     disk: FillableDisk = field(default_factory=FillableDisk)
     ahead: timedelta = timedelta()
+    rules: Rules = field(default_factory=some_rules)
     agent: SiteAgent | None = None
     replica: Replica | None = None
     replicator: Replicator | None = None
@@ -103,8 +105,9 @@ class Sites:
             now_s=lambda: int(member.now().timestamp()),
         )  # fmt: skip
         neighbours = replace(
-            self.world.neighbours(), connect=self.connect, now=member.now, open_peer=self.open_peer
-        )
+            self.world.neighbours(), connect=self.connect, now=member.now, open_peer=self.open_peer,
+            rules=lambda: member.rules, keep=lambda contents: frozenset({"paris", "lyon"}),
+        )  # fmt: skip
         member.agent = SiteAgent(
             platform=self.platform, keys=keys, policy=self.trust, replicator=member.replicator,
             neighbours=neighbours, found=found,

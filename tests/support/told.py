@@ -55,6 +55,10 @@ DATA: dict[str, dict[str, Any]] = {
         "id": "r1", "name": "report.paris.1", "site": "paris", "token": "2.7", "operation": ID,
         "refused": {"otn-lyon": "older-token by 3.9"},
     },
+    "rules.adopted": {
+        "request": "adopt-1", "held": ["paris", "lyon"],
+        "rules": {"policy": "ab12" * 16, "version": "0.2.0"},
+    },
     "alarm.raised": {
         "id": "a1", "site": "lille", "about": "replica-diverged", "message": "another root",
     },

@@ -21,6 +21,7 @@ from typing import Any
 from sisamu_ops.agent import Neighbours, Term
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
 from sisamu_ops.failover.folding import Folding
+from sisamu_ops.failover.in_force import Rules
 from sisamu_ops.failover.ports import PlaybookRun, RunEnd
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Envelope, Request, Verb, inbox_name, new_request
@@ -206,6 +207,12 @@ class KillingTenure:
         self._tenure.leave()
 
 
+def some_rules(policy: bytes = b"p", version: str = "0.1.0") -> Rules:
+    """Return a copy of rules; what it says matters only when it differs."""
+    documents = {"policy": policy, "allowed_signers": b"s", "trust": b"t"}
+    return Rules(documents=documents, version=version)
+
+
 @dataclass(kw_only=True)
 class World:
     """The platform, its fences and its journal, and who leads it."""
@@ -220,6 +227,8 @@ class World:
     signers: set[str] = field(default_factory=lambda: {ON_CALL})
     now: datetime = START
     standing: frozenset[str] = frozenset()
+    rules: Rules = field(default_factory=some_rules)
+    holders: frozenset[str] = frozenset({"local"})
 
     def ask(self, verb: Verb, **fields: Any) -> Request:
         """Put a request of the on-call engineer into the inbox."""
@@ -281,6 +290,7 @@ class World:
             connect=lambda: self.coordination, targets=self.fences, runner=self.playbooks,
             signatures=signatures, now=lambda: self.now,
             open_peer=lambda site: nullcontext(LocalFiles(self.directory / "nobody")),
+            rules=lambda: self.rules, keep=lambda contents: self.holders,
         )  # fmt: skip
 
 

@@ -220,6 +220,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     alarm = {"about": "replica-diverged", "message": "another root", "time": "now"}
     world.coordination.put(make_alarm("local", alarm, key))
     world.coordination.put(make_trigger("local", a_trigger(world), key))
+    world.ask(Verb.ADOPT, rules=world.rules.digests())
     for number in range(INBOX_LIMIT + 2):
         world.coordination.put(InboxItem(name=f"rubbish-{number}", payload=b"%d" % number))
     world.lead_until_idle()
