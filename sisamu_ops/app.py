@@ -358,13 +358,18 @@ class App:
         from sisamu_ops.failover.in_force import POLICY, SIGNERS, TRUST, Rules, platform_document
 
         signers = self.platform.policy.allowed_signers
-        self.trust  # noqa: B018 - a local journal's policy file is made when first needed
         documents = {
             POLICY: platform_document(self.platform),
             SIGNERS: signers.read_bytes() if signers.is_file() else b"",
-            TRUST: self.policy_path.read_bytes(),
+            TRUST: self._trust_document,
         }
         return Rules(documents=documents, version=version("sisamu-ops"))
+
+    @cached_property
+    def _trust_document(self) -> bytes:
+        """Return the policy file as it was when this process began to work by it."""
+        self.trust  # noqa: B018 - a local journal's policy file is made when first needed
+        return self.policy_path.read_bytes()
 
     def _keep_artifacts(self, home: Path, key: Path, contents: Collection[bytes]) -> frozenset[str]:
         """Keep artifacts beside this replica and, over SSH, beside those of the other sites."""
