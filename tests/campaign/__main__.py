@@ -1,0 +1,145 @@
+"""`python -m tests.campaign`: run schedules, go on where an earlier run stopped, show the table.
+
+    python -m tests.campaign --schedules 200                  seeds 0 to 199, those not yet done
+    python -m tests.campaign --schedules 100 --first 100 --lab-name second     beside another run
+    python -m tests.campaign --seed 17                        one schedule, on a fresh lab
+    python -m tests.campaign --print 17                       its faults; nothing is run
+    python -m tests.campaign --check DIRECTORY                judge kept evidence again
+    python -m tests.campaign --table docs/campaign.md         write the page
+
+Results are lines of `results.jsonl` below --directory; the evidence of every schedule that did not
+pass is kept beside it. Exit 0 when all that was run passed, 8 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.campaign.checker import check
+from tests.campaign.evidence import read_history
+from tests.campaign.runner import SCHEDULES_A_LIFE, Life, Result, result_of, run_seed, verdict_of
+from tests.campaign.schedule import plan_schedule
+from tests.campaign.table import page_of
+
+_NOT_PASSED = 8
+
+
+def say(text: str) -> None:
+    """Tell whoever watches."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def show_schedule(seed: int) -> None:
+    """Print the faults of a seed."""
+    say(f"seed {seed}")
+    for planned in plan_schedule(seed).faults:
+        say(f"  {planned}")
+
+
+def read_results(directory: Path) -> list[Result]:
+    """Return the results recorded, the newest of each seed, in order of seeds."""
+    path = directory / "results.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = {one.seed: one for one in (result_of(json.loads(line)) for line in lines)}
+    return [found[seed] for seed in sorted(found)]
+
+
+def run_seeds(seeds: list[int], directory: Path, lab_name: str) -> list[Result]:
+    """Run schedules one after the other, each recorded as it ends."""
+    os.environ["SISAMU_LAB_NAME"] = lab_name
+    results = []
+    with _lives(directory / f"life-{lab_name}", lab_name) as lives:
+        for seed in seeds:
+            show_schedule(seed)
+            life = next(lives)
+            result = run_seed(life, plan_schedule(seed))
+            results.append(result)
+            _record(result, directory, life)
+            if result.verdict != "passed":
+                life.schedules = SCHEDULES_A_LIFE  # a damaged lab says nothing of the next seed
+    return results
+
+
+@contextmanager
+def _lives(directory: Path, lab_name: str) -> Iterator[Iterator[Life]]:
+    """Give a lab for each schedule: the same until it has had enough."""
+    life: list[Life] = []
+
+    def lives() -> Iterator[Life]:
+        while True:
+            if life and life[0].schedules >= SCHEDULES_A_LIFE:
+                life.pop().end()
+            if not life:
+                life.append(Life(lab_name, directory, say))
+            yield life[0]
+
+    try:
+        yield lives()
+    finally:
+        for one in life:
+            one.end()
+
+
+def _record(result: Result, directory: Path, life: Life) -> None:
+    with (directory / "results.jsonl").open("a") as file:
+        file.write(json.dumps(result.facts()) + "\n")
+    say(
+        f"  {result.verdict}: {result.takeovers} takeovers, {result.acknowledged} of "
+        f"{result.requests} requests acknowledged, {result.done} done, {result.seconds} s"
+    )
+    for problem in (f"{one.fault}: {one.problem}" for one in result.faults if one.problem):
+        say(f"  {problem}")
+    for finding in result.findings:
+        say(f"  {finding}")
+    if result.verdict != "passed":
+        kept = directory / f"seed-{result.seed}"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(life.directory, kept)
+        shutil.copytree(life.lab.place.root / "logs", kept / "logs", dirs_exist_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign")
+    parser.add_argument("--schedules", type=int, default=0, help="how many seeds")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, action="append", default=[], help="one seed, anew")
+    parser.add_argument("--print", type=int, dest="shown", help="show a seed's faults")
+    parser.add_argument("--check", type=Path, help="judge a directory of evidence again")
+    parser.add_argument("--table", type=Path, help="write the page of all results here")
+    parser.add_argument("--lab-name", default=os.environ.get("SISAMU_LAB_NAME", "campaign"))
+    parser.add_argument("--directory", type=Path, default=Path("campaign-results"))
+    chosen = parser.parse_args(arguments)
+    if chosen.shown is not None:
+        show_schedule(chosen.shown)
+        return 0
+    if chosen.check is not None:
+        return _judge(chosen.check)
+    chosen.directory.mkdir(parents=True, exist_ok=True)
+    done = {one.seed for one in read_results(chosen.directory)}
+    wanted = range(chosen.first, chosen.first + chosen.schedules)
+    seeds = [*chosen.seed, *(seed for seed in wanted if seed not in done)]
+    results = run_seeds(seeds, chosen.directory, chosen.lab_name) if seeds else []
+    if chosen.table is not None:
+        chosen.table.write_text(page_of(read_results(chosen.directory)) + "\n")
+    return 0 if all(one.verdict == "passed" for one in results) else _NOT_PASSED
+
+
+def _judge(directory: Path) -> int:
+    findings = check(read_history(directory))
+    for finding in findings:
+        say(str(finding))
+    say(verdict_of(findings))
+    return _NOT_PASSED if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
