@@ -43,6 +43,7 @@ from tests.campaign.history import (
 )
 
 _Read = TypeVar("_Read")
+_COPY_TRIES = 20
 
 
 def gather(lab: Lab, directory: Path, *, renewal_ns: int, settled: bool) -> None:
@@ -53,13 +54,26 @@ def gather(lab: Lab, directory: Path, *, renewal_ns: int, settled: bool) -> None
     shutil.copyfile(lab.place.trust / "policy.json", directory / "policy.json")
     for site in SITES:
         home = lab.place.host_dir(site)
-        shutil.copytree(home / "journal", directory / "replicas" / site)
+        _copy_replica(home / "journal", directory / "replicas" / site)
         _copy_record(home / "leases.jsonl", directory / "leases" / f"{site}.jsonl")
     for host in FENCED_HOSTS:
         record = lab.place.host_dir(host) / "fence/accepted.jsonl"
         _copy_record(record, directory / "targets" / f"{host.name}.jsonl")
     facts = {"renewal_ns": renewal_ns, "settled": settled}
     (directory / "facts.json").write_text(json.dumps(facts))
+
+
+def _copy_replica(source: Path, destination: Path) -> None:
+    """Copy a replica whose agent may be pruning it: what vanished meanwhile is listed anew."""
+    for left in reversed(range(_COPY_TRIES)):
+        try:
+            shutil.copytree(source, destination)
+        except shutil.Error:
+            if not left:
+                raise
+            shutil.rmtree(destination)
+        else:
+            return
 
 
 def _copy_record(source: Path, destination: Path) -> None:
@@ -99,7 +113,11 @@ class _Reading:
         )
 
     def _replica(self, site: str) -> ReplicaCopy | None:
-        reader = ReplicaReader(LocalFiles(self._directory / "replicas" / site))
+        directory = self._directory / "replicas" / site
+        if not directory.is_dir():
+            self._missing.append(f"replica of {site}: there is none")
+            return None
+        reader = ReplicaReader(LocalFiles(directory))
         try:
             leaves = reader.read(0, reader.size())
             entries = [

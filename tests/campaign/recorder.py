@@ -25,7 +25,10 @@ _LOOK_S = 0.2
 
 
 class Recorder:
-    """Follows the journal for one life of a lab; `size` counts the entries seen."""
+    """Follows the journal for one life of a lab.
+
+    `size` counts the entries seen; `leader` is the site that led when last somebody did.
+    """
 
     def __init__(self, app: App, directory: Path) -> None:
         """Write `sightings.jsonl` and `heads.jsonl` below `directory`."""
@@ -35,6 +38,7 @@ class Recorder:
         self._notes: set[bytes] = set()
         self._thread = threading.Thread(target=self._record, name="recorder", daemon=True)
         self.size = 0
+        self.leader = app.platform.policy.site_order[0]
 
     def start(self) -> None:
         """Begin to watch."""
@@ -74,6 +78,8 @@ class Recorder:
             sightings.write(json.dumps(facts) + "\n")
             self.size += 1
         sightings.flush()
+        leadership = session.leader()
+        self.leader = leadership.site if leadership else self.leader
         self._note_heads(session, heads)
 
     def _note_heads(self, session: Coordination, heads: TextIO) -> None:

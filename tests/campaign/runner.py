@@ -26,7 +26,7 @@ from tests.campaign.checker import Finding, Verdict, check
 from tests.campaign.evidence import gather, read_history
 from tests.campaign.history import History
 from tests.campaign.recorder import Recorder
-from tests.campaign.schedule import PlannedFault, Schedule
+from tests.campaign.schedule import PlannedFault, Schedule, aimed
 from tests.campaign.workload import Client, Ledger, ask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ class Life:
             entries=len(history.journal) - before,
             seconds=round(monotonic() - began, 1), findings=tuple(map(str, findings)),
         )  # fmt: skip
-        return _with_problems(result)
+        return with_problems(result)
 
     # --- the faults ----------------------------------------------------------------------
 
@@ -163,11 +163,12 @@ class Life:
         return [self._inject(one, began) for one in track]
 
     def _inject(self, planned: PlannedFault, began: float) -> FaultDone:
-        fault = FaultDone(fault=str(planned.fault), at_ms=planned.at_ms, for_ms=planned.for_ms)
         length_s = planned.for_ms / 1000
         _wait_until(began + planned.at_ms / 1000)
+        aim = aimed(planned.fault, self.recorder.leader)
+        fault = FaultDone(fault=str(aim), at_ms=planned.at_ms, for_ms=planned.for_ms)
         try:
-            injection = inject(self.lab, planned.fault, min(20.0, length_s + _OVERDUE_S))
+            injection = inject(self.lab, aim, min(20.0, length_s + _OVERDUE_S))
         except SisamuError as error:
             return replace(fault, problem=f"not injected: {error.message}")
         _wait_until(monotonic() + length_s)
@@ -227,7 +228,7 @@ def verdict_of(findings: list[Finding]) -> str:
     return next((one.value for one in Verdict if one in verdicts), "passed")
 
 
-def _with_problems(result: Result) -> Result:
+def with_problems(result: Result) -> Result:
     """A fault that could not be healed leaves nothing to be called a pass."""
     broken = [one for one in result.faults if one.problem.startswith("not healed")]
     if broken and result.verdict == "passed":

@@ -1,8 +1,9 @@
 """Which faults a seed gives, when, and for how long (pure: the same seed, the same schedule).
 
 Two tracks, each one fault after another: what troubles the ensemble (cuts, servers), and what
-troubles an agent. One of each may stand together and a majority of servers still serves. A seed
-replays the faults, not the interleaving with what the agents were doing.
+troubles an agent. One of each may stand together and a majority of servers still serves. The site
+`leader` is whoever leads when the fault begins. A seed replays the faults, not the interleaving
+with what the agents were doing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from sisamu_ops.chaos import Fault
 #: The last fault is healed by then, in ms from the beginning of the workload.
 WINDOW_MS = 14_000
 SITES = ("paris", "lyon", "lille")
-#: The sites that may lead: what happens to them matters more.
+#: The sites that may lead: what happens to them matters more, and most to the one that does.
 LEADING = ("paris", "lyon")
+LEADER = "leader"
 #: The lease is at most 3.2 s at T = 4 s and one tick of 500 ms: a pause goes past it.
 _PAUSE_MS = (4_500, 8_000)
+#: Seconds, either way: below and above what a request's time is allowed to be wrong by.
+_JUMPS_S = (-3600, -240, 240, 3600)
 _SHORT_MS = (500, 2_500)
 _LONG_MS = (2_000, 8_000)
 
@@ -50,6 +54,12 @@ class Schedule:
         return sorted((one for track in self.tracks for one in track), key=lambda one: one.at_ms)
 
 
+def aimed(fault: Fault, leader: str) -> Fault:
+    """Name the site that leads in place of `leader`."""
+    words = tuple(leader if word == LEADER else word for word in fault.parameters)
+    return Fault(kind=fault.kind, parameters=words)
+
+
 def plan_schedule(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     random = Random(seed)
@@ -72,19 +82,19 @@ class _Choice:
 
 
 _ENSEMBLE = (
-    _Choice(kind="cut-site", weight=4, among=LEADING),
+    _Choice(kind="cut-site", weight=4, among=(*LEADING, LEADER)),
     _Choice(kind="cut-one-way", weight=3, sites=2),
     _Choice(kind="cut-pair", weight=3, sites=2),
     _Choice(kind="cut-arbiter", weight=1, sites=0),
     _Choice(kind="restart-zookeeper", weight=2, for_ms=_SHORT_MS),
-    _Choice(kind="lose-zookeeper", weight=2),
+    _Choice(kind="lose-zookeeper", weight=2, among=(*SITES, LEADER)),
     _Choice(kind="slow-zookeeper", weight=2),
 )
 _AGENTS = (
-    _Choice(kind="kill-agent", weight=4, among=(*LEADING, "paris", "lyon", "lille")),
-    _Choice(kind="pause-agent", weight=4, for_ms=_PAUSE_MS, among=LEADING),
-    _Choice(kind="clock-jump", weight=2, among=LEADING, jumps_s=(-3600, -240, 240, 3600)),
-    _Choice(kind="disk-full", weight=2),
+    _Choice(kind="kill-agent", weight=4, among=(*SITES, LEADER, LEADER, LEADER)),
+    _Choice(kind="pause-agent", weight=4, for_ms=_PAUSE_MS, among=(*LEADING, LEADER, LEADER)),
+    _Choice(kind="clock-jump", weight=2, among=(*LEADING, LEADER), jumps_s=_JUMPS_S),
+    _Choice(kind="disk-full", weight=2, among=(*SITES, LEADER)),
 )
 
 
