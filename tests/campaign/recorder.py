@@ -71,12 +71,14 @@ class Recorder:
 
     def _look(self, session: Coordination, sightings: TextIO, heads: TextIO) -> None:
         stop = session.size()
-        leaves = session.read(self.size, stop) if stop > self.size else []
+        # What was trimmed before it was seen is in the replicas, and was never seen.
+        start = max(self.size, session.first())
+        leaves = session.read(start, stop) if stop > start else []
         seen_ns = boottime_ns()
-        for leaf in leaves:
-            facts = {"index": self.size, "hash": leaf_hash(leaf).hex(), "at_ns": seen_ns}
+        for index, leaf in enumerate(leaves, start):
+            facts = {"index": index, "hash": leaf_hash(leaf).hex(), "at_ns": seen_ns}
             sightings.write(json.dumps(facts) + "\n")
-            self.size += 1
+        self.size = max(self.size, stop)
         sightings.flush()
         leadership = session.leader()
         self.leader = leadership.site if leadership else self.leader

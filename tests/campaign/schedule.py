@@ -15,7 +15,7 @@ from random import Random
 from sisamu_ops.chaos import Fault
 
 #: The last fault is healed by then, in ms from the beginning of the workload.
-WINDOW_MS = 14_000
+WINDOW_MS = 12_000
 SITES = ("paris", "lyon", "lille")
 #: The sites that may lead: what happens to them matters more, and most to the one that does.
 LEADING = ("paris", "lyon")
