@@ -342,16 +342,22 @@ def _by_tenure(history: History) -> Iterable[list[LeaseLine]]:
 
 
 def _spans(lines: Sequence[LeaseLine], renewal_ns: int) -> Iterator[_Held]:
-    """Join a tenure's lines; a killed process may have been granted one renewal more."""
+    """Join a tenure's lines to the spans in which its lease was valid without a break.
+
+    A process that was killed may have been granted one renewal more than it wrote down.
+    """
     who = (lines[0].site, lines[0].pid, lines[0].epoch)
     ordered = sorted(lines, key=lambda line: line.at_ns)
-    for line, after in pairwise([*ordered, None]):
-        assert line is not None
+    start_ns = ordered[0].at_ns
+    for line, after in pairwise(ordered):
         if line.end_ns == 0:
             return
-        until = line.end_ns if after is None else min(line.end_ns, after.at_ns)
-        presumed = line.end_ns + renewal_ns if after is None else until
-        yield _Held(who=who, start_ns=line.at_ns, end_ns=until, presumed_ns=presumed)
+        if line.end_ns < after.at_ns or after.end_ns == 0:
+            until = min(line.end_ns, after.at_ns)
+            yield _Held(who=who, start_ns=start_ns, end_ns=until, presumed_ns=until)
+            start_ns = after.at_ns
+    if last := ordered[-1].end_ns:
+        yield _Held(who=who, start_ns=start_ns, end_ns=last, presumed_ns=last + renewal_ns)
 
 
 # --- (e) settling ----------------------------------------------------------------------------

@@ -32,7 +32,8 @@ from tests.campaign.workload import Client, Ledger, ask
 ROOT = Path(__file__).resolve().parents[2]
 #: Sightings, requests and journal grow with a lab's life, and so does judging them.
 SCHEDULES_A_LIFE = 12
-_CLIENTS = 3
+#: One for each SAMU, and one that asks to reconcile: a request that is answered quickly.
+_CLIENTS = 4
 #: What a fault may stand longer than planned before its own healer heals it, in seconds.
 _OVERDUE_S = 5.0
 #: How long a healed lab may take to be led, to answer, and to have the same everywhere.
@@ -155,7 +156,8 @@ class Life:
         return sorted(done, key=lambda one: one.at_ms), clients
 
     def _client(self, schedule: Schedule, number: int) -> Client:
-        samus = self.samus[number:] + self.samus[:number]
+        reconciles = number >= len(self.samus)
+        samus = [] if reconciles else self.samus[number:] + self.samus[:number]
         random = Random(f"{schedule.seed} {number}")
         return Client(self.apps[1 + number], self.ledger, samus, random)
 

@@ -65,11 +65,11 @@ def ask(app: App, verb: Verb, samus: Sequence[str], *, closing: bool = False) ->
 
 
 class Client(threading.Thread):
-    """Asks to move a SAMU, mostly its own, until stopped."""
+    """Asks to move a SAMU, mostly its own, until stopped; without SAMUs, to reconcile."""
 
     def __init__(self, app: App, ledger: Ledger, samus: Sequence[str], random: Random) -> None:
         """Prefer the first of `samus`."""
-        super().__init__(name=f"client-{samus[0]}", daemon=True)
+        super().__init__(name=f"client-{''.join(samus[:1])}", daemon=True)
         self._app = app
         self._ledger = ledger
         self._samus = samus
@@ -84,8 +84,13 @@ class Client(threading.Thread):
         """Ask, one request after the other."""
         self._app.enter()
         while not self._stopping.is_set():
-            samu = self._random.choices(self._samus, [6, *[1] * (len(self._samus) - 1)])[0]
-            made = ask(self._app, self._random.choice(_VERBS), [samu])
+            made = ask(self._app, *self._choose())
             self._ledger.note(made)
-            if not made.outcome:
+            if not made.outcome or not self._samus:
                 self._stopping.wait(_PAUSE_S)
+
+    def _choose(self) -> tuple[Verb, list[str]]:
+        if not self._samus:
+            return Verb.RECONCILE, []
+        weights = [6, *[1] * (len(self._samus) - 1)]
+        return self._random.choice(_VERBS), self._random.choices(self._samus, weights)
