@@ -4,7 +4,7 @@ The directory is whole: `python -m tests.campaign --check DIRECTORY` judges it a
 What cannot be read is named in the history's `missing`.
 
     policy.json                   whose signatures count
-    facts.json                    renewal_ns, settled
+    facts.json                    renewal_ns, settled, missing
     sightings.jsonl heads.jsonl   as the recorder wrote them
     requests.jsonl                as the clients wrote them
     replicas/SITE/                a copy of each site's replica
@@ -46,8 +46,13 @@ _Read = TypeVar("_Read")
 _COPY_TRIES = 20
 
 
-def gather(lab: Lab, directory: Path, *, renewal_ns: int, settled: bool) -> None:
-    """Copy from the lab's hosts what they recorded, beside what recorder and clients wrote."""
+def gather(
+    lab: Lab, directory: Path, *, renewal_ns: int, settled: bool, missing: Iterable[str]
+) -> None:
+    """Copy from the lab's hosts what they recorded, beside what recorder and clients wrote.
+
+    `missing` names what is known already not to be had.
+    """
     for name in ("replicas", "leases", "targets"):
         shutil.rmtree(directory / name, ignore_errors=True)
         (directory / name).mkdir()
@@ -59,7 +64,7 @@ def gather(lab: Lab, directory: Path, *, renewal_ns: int, settled: bool) -> None
     for host in FENCED_HOSTS:
         record = lab.place.host_dir(host) / "fence/accepted.jsonl"
         _copy_record(record, directory / "targets" / f"{host.name}.jsonl")
-    facts = {"renewal_ns": renewal_ns, "settled": settled}
+    facts = {"renewal_ns": renewal_ns, "settled": settled, "missing": list(missing)}
     (directory / "facts.json").write_text(json.dumps(facts))
 
 
@@ -109,7 +114,7 @@ class _Reading:
             leases=tuple(line for site in SITES for line in self._leases(site)),
             renewal_ns=facts["renewal_ns"],
             settled=facts["settled"],
-            missing=tuple(self._missing),
+            missing=(*facts["missing"], *self._missing),
         )
 
     def _replica(self, site: str) -> ReplicaCopy | None:

@@ -121,7 +121,7 @@ class Life:
         self.schedules += 1
         faults, clients = self._disturbed(schedule)
         settled = self._settle(clients)
-        history = self._history(settled)
+        history = self._history(settled, [c.name for c in clients if c.is_alive()])
         findings = check(history)
         made = history.requests[asked:]
         result = Result(
@@ -217,10 +217,11 @@ class Life:
     def _replica_size(self, site: str) -> int:
         return ReplicaReader(LocalFiles(self.lab.place.host_dir(site) / "journal")).size()
 
-    def _history(self, settled: bool) -> History:
+    def _history(self, settled: bool, waiting: list[str]) -> History:
         timeout_ms = self.app.platform.policy.session_timeout_ms
         renewal_ns = round(heartbeat_interval_s(timeout_ms) * 1e9)
-        gather(self.lab, self.directory, renewal_ns=renewal_ns, settled=settled)
+        missing = [f"{client} still waits for an answer" for client in waiting]
+        gather(self.lab, self.directory, renewal_ns=renewal_ns, settled=settled, missing=missing)
         return read_history(self.directory)
 
 

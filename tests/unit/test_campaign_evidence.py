@@ -63,7 +63,7 @@ def evidence(tmp_path: Path) -> Path:
     (home / "targets").mkdir()
     for host in FENCED_HOSTS:
         write_target(tmp_path / host.name, home / f"targets/{host.name}.jsonl")
-    facts = {"renewal_ns": good.renewal_ns, "settled": True}
+    facts = {"renewal_ns": good.renewal_ns, "settled": True, "missing": []}
     (home / "facts.json").write_text(json.dumps(facts))
     return home
 
