@@ -22,6 +22,8 @@ from sisamu_ops.model.errors import LeadershipError
 
 #: How long the recorder waits for a change before it looks anyway, in seconds.
 _LOOK_S = 0.2
+#: What sites show besides, such as how they are, is no checkpoint.
+_SIGNED = ("log.", "cosign.")
 
 
 class Recorder:
@@ -85,7 +87,8 @@ class Recorder:
         self._note_heads(session, heads)
 
     def _note_heads(self, session: Coordination, heads: TextIO) -> None:
-        notes = dict(session.published())
+        shown = session.published().items()
+        notes = {name: note for name, note in shown if name.startswith(_SIGNED)}
         for site in self._app.platform.sites.values():
             with suppress(OSError):  # none agreed yet, or its disk is being troubled
                 notes[f"replica.{site.site_id}"] = (site.home / "journal/checkpoint").read_bytes()
