@@ -3,6 +3,7 @@
     python -m tests.campaign --schedules 200                  seeds 0 to 199, those not yet done
     python -m tests.campaign --schedules 100 --first 100 --lab-name second     beside another run
     python -m tests.campaign --seed 17                        one schedule, on a fresh lab
+    python -m tests.campaign --seed 17 --short                its shorter schedule
     python -m tests.campaign --print 17                       its faults; nothing is run
     python -m tests.campaign --check DIRECTORY                judge kept evidence again
     python -m tests.campaign --table docs/campaign.md         write the page
@@ -24,8 +25,15 @@ from pathlib import Path
 
 from tests.campaign.checker import check
 from tests.campaign.evidence import read_history
-from tests.campaign.runner import SCHEDULES_A_LIFE, Life, Result, result_of, run_seed, verdict_of
-from tests.campaign.schedule import plan_schedule
+from tests.campaign.runner import (
+    SCHEDULES_A_LIFE,
+    Life,
+    Result,
+    result_of,
+    run_schedule,
+    verdict_of,
+)
+from tests.campaign.schedule import SHORT_WINDOW_MS, WINDOW_MS, Schedule, plan_schedule
 from tests.campaign.table import page_of
 
 _NOT_PASSED = 8
@@ -37,10 +45,10 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def show_schedule(seed: int) -> None:
-    """Print the faults of a seed."""
-    say(f"seed {seed}")
-    for planned in plan_schedule(seed).faults:
+def show_schedule(schedule: Schedule) -> None:
+    """Print the faults of a schedule."""
+    say(f"seed {schedule.seed}")
+    for planned in schedule.faults:
         say(f"  {planned}")
 
 
@@ -52,15 +60,15 @@ def read_results(directory: Path) -> list[Result]:
     return [found[seed] for seed in sorted(found)]
 
 
-def run_seeds(seeds: list[int], directory: Path, lab_name: str) -> list[Result]:
+def run_all(schedules: list[Schedule], directory: Path, lab_name: str) -> list[Result]:
     """Run schedules one after the other, each recorded as it ends."""
     os.environ["SISAMU_LAB_NAME"] = lab_name
     results = []
     with _lives(directory / f"life-{lab_name}", lab_name) as lives:
-        for seed in seeds:
-            show_schedule(seed)
+        for schedule in schedules:
+            show_schedule(schedule)
             life = next(lives)
-            result = run_seed(life, plan_schedule(seed))
+            result = run_schedule(life, schedule)
             results.append(result)
             _record(result, directory, life)
             if result.verdict != "passed":
@@ -112,14 +120,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--schedules", type=int, default=0, help="how many seeds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, action="append", default=[], help="one seed, anew")
+    parser.add_argument("--short", action="store_true", help="shorter schedules, as in the suite")
     parser.add_argument("--print", type=int, dest="shown", help="show a seed's faults")
     parser.add_argument("--check", type=Path, help="judge a directory of evidence again")
     parser.add_argument("--table", type=Path, help="write the page of all results here")
     parser.add_argument("--lab-name", default=os.environ.get("SISAMU_LAB_NAME", "campaign"))
     parser.add_argument("--directory", type=Path, default=Path("campaign-results"))
     chosen = parser.parse_args(arguments)
+    window_ms = SHORT_WINDOW_MS if chosen.short else WINDOW_MS
     if chosen.shown is not None:
-        show_schedule(chosen.shown)
+        show_schedule(plan_schedule(chosen.shown, window_ms=window_ms))
         return 0
     if chosen.check is not None:
         return _judge(chosen.check)
@@ -127,7 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
     done = {one.seed for one in read_results(chosen.directory)}
     wanted = range(chosen.first, chosen.first + chosen.schedules)
     seeds = [*chosen.seed, *(seed for seed in wanted if seed not in done)]
-    results = run_seeds(seeds, chosen.directory, chosen.lab_name) if seeds else []
+    schedules = [plan_schedule(seed, window_ms=window_ms) for seed in seeds]
+    results = run_all(schedules, chosen.directory, chosen.lab_name) if seeds else []
     if chosen.table is not None:
         chosen.table.write_text(page_of(read_results(chosen.directory)) + "\n")
     return 0 if all(one.verdict == "passed" for one in results) else _NOT_PASSED

@@ -258,7 +258,7 @@ def _await(holds: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def run_seed(life: Life, schedule: Schedule) -> Result:
+def run_schedule(life: Life, schedule: Schedule) -> Result:
     """Run one schedule; what the lab itself could not do makes the result unknown."""
     try:
         return life.run(schedule)

@@ -16,6 +16,8 @@ from sisamu_ops.chaos import Fault
 
 #: The last fault is healed by then, in ms from the beginning of the workload.
 WINDOW_MS = 12_000
+#: The same for the short form of the campaign.
+SHORT_WINDOW_MS = 6_500
 SITES = ("paris", "lyon", "lille")
 #: The sites that may lead: what happens to them matters more, and most to the one that does.
 LEADING = ("paris", "lyon")
@@ -60,10 +62,13 @@ def aimed(fault: Fault, leader: str) -> Fault:
     return Fault(kind=fault.kind, parameters=words)
 
 
-def plan_schedule(seed: int) -> Schedule:
-    """Return the schedule of a seed."""
+def plan_schedule(seed: int, *, window_ms: int = WINDOW_MS) -> Schedule:
+    """Return the schedule of a seed, and of the window in which its faults come and go."""
     random = Random(seed)
-    tracks = (tuple(_track(random, _ENSEMBLE)), tuple(_track(random, _AGENTS)))
+    tracks = (
+        tuple(_track(random, _ENSEMBLE, window_ms)),
+        tuple(_track(random, _AGENTS, window_ms)),
+    )
     return Schedule(seed=seed, tracks=tracks)
 
 
@@ -98,12 +103,12 @@ _AGENTS = (
 )
 
 
-def _track(random: Random, choices: Sequence[_Choice]) -> Iterator[PlannedFault]:
+def _track(random: Random, choices: Sequence[_Choice], window_ms: int) -> Iterator[PlannedFault]:
     at_ms = random.randrange(500, 4_000)
     while True:
         choice = random.choices(choices, [one.weight for one in choices])[0]
         for_ms = random.randrange(*choice.for_ms)
-        if at_ms + for_ms > WINDOW_MS:
+        if at_ms + for_ms > window_ms:
             return
         yield PlannedFault(fault=_fault(random, choice), at_ms=at_ms, for_ms=for_ms)
         at_ms += for_ms + random.randrange(500, 3_000)
