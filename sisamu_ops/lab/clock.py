@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from platform import machine
 
-from sisamu_ops.lab.topology import LabPlace
+from sisamu_ops.lab.topology import SITES, LabPlace
 from sisamu_ops.model.errors import FailedError
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -28,7 +28,11 @@ _TAKERS = 1 << 20
 
 
 def clock_file(place: LabPlace, site: str) -> Path:
-    """Return the file that holds how far a site's clock is off, as `+SECONDS`; absent: not."""
+    """Return the file that holds how far a site's clock is off, as `+SECONDS`; never absent.
+
+    Without it libfaketime writes its default into a buffer all threads share, empties it for an
+    instant by doing so, and ends the process of a thread that reads it in that instant.
+    """
     return place.root / "clocks" / site
 
 
@@ -49,6 +53,10 @@ def clock_environment(place: LabPlace, site: str) -> tuple[tuple[str, str], ...]
 
 def furnish_clocks(place: LabPlace) -> None:
     """Make what all agents' clocks share, unless it is there or libfaketime is missing."""
+    for path in (clock_file(place, site) for site in SITES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text("+0\n", "ascii")
     semaphore, page = _shared_files(place)
     if clock_library() is None or (semaphore.exists() and page.exists()):
         return

@@ -296,6 +296,29 @@ def test_a_clock_jumps_while_its_process_runs(tmp_path: Path) -> None:
     assert set(os.listdir("/dev/shm")) == shared  # noqa: PTH208
 
 
+_THREADS = """
+import ctypes, threading
+libc = ctypes.CDLL(None)  # its calls let other threads run, as waits with a time-out do
+def look():
+    for _ in range(5_000):
+        libc.time(None)
+threads = [threading.Thread(target=look) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_many_threads_may_look_at_the_clock_at_once(tmp_path: Path) -> None:
+    """An agent has a dozen threads: no look at the clock ends the process."""
+    place = LabPlace(name=f"clock{os.getpid()}", root=tmp_path, prefix="198.18")
+    furnish_clocks(place)
+    environment = os.environ | dict(clock_environment(place, "paris"))
+    try:
+        subprocess.run([sys.executable, "-c", _THREADS], env=environment, check=True, timeout=60)
+    finally:
+        remove_clocks(place)
+
+
 def clocks_off(process: subprocess.Popen[str]) -> list[float]:
     """Return how far the process's wall, monotonic and boot clocks are from ours, in seconds."""
     assert process.stdin is not None
