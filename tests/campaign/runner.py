@@ -104,6 +104,7 @@ class Life:
 
     def end(self) -> None:
         """Take the lab down."""
+        self.ledger.close()
         self.recorder.stop()
         with suppress(SisamuError):
             heal_all(self.lab)
@@ -141,6 +142,14 @@ class Life:
         clients = [self._client(schedule, number) for number in range(_CLIENTS)]
         for client in clients:
             client.start()
+        try:
+            return self._trouble(schedule), clients
+        finally:
+            for client in clients:
+                client.finish()
+
+    def _trouble(self, schedule: Schedule) -> list[FaultDone]:
+        """Inject and heal every fault at its time, each track in its own thread."""
         began, done = monotonic(), list[FaultDone]()
         tracks = [
             threading.Thread(target=lambda t=track: done.extend(self._inject_all(t, began)))
@@ -151,9 +160,7 @@ class Life:
         for thread in tracks:
             thread.join()
         heal_all(self.lab)
-        for client in clients:
-            client.finish()
-        return sorted(done, key=lambda one: one.at_ms), clients
+        return sorted(done, key=lambda one: one.at_ms)
 
     def _client(self, schedule: Schedule, number: int) -> Client:
         reconciles = number >= len(self.samus)

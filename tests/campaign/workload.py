@@ -34,13 +34,21 @@ class Ledger:
         """Append to `path`."""
         self._path = path
         self._lock = threading.Lock()
+        self._closed = False
         self.made: list[RequestMade] = []
 
     def note(self, request: RequestMade) -> None:
         """Keep a request that has come to its end, for its client."""
-        with self._lock, self._path.open("a") as file:
-            file.write(json.dumps(asdict(request)) + "\n")
-            self.made.append(request)
+        with self._lock:
+            if not self._closed:
+                with self._path.open("a") as file:
+                    file.write(json.dumps(asdict(request)) + "\n")
+                self.made.append(request)
+
+    def close(self) -> None:
+        """Keep nothing more: a client may still wait for an answer of a lab that is gone."""
+        with self._lock:
+            self._closed = True
 
 
 def ask(app: App, verb: Verb, samus: Sequence[str], *, closing: bool = False) -> RequestMade:

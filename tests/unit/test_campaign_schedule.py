@@ -12,7 +12,14 @@ import pytest
 from sisamu_ops.chaos import Fault, catalogue, parse_fault
 from tests.campaign.__main__ import main, read_results
 from tests.campaign.runner import FaultDone, Result, with_problems
-from tests.campaign.schedule import LEADER, SITES, WINDOW_MS, aimed, plan_schedule
+from tests.campaign.schedule import (
+    LEADER,
+    SHORT_WINDOW_MS,
+    SITES,
+    WINDOW_MS,
+    aimed,
+    plan_schedule,
+)
 from tests.campaign.table import page_of
 
 SEEDS = range(200)
@@ -41,6 +48,12 @@ def test_every_fault_is_short_and_of_the_catalogue() -> None:
     assert {fault.kind for fault in faults} == set(catalogue())
     words = {word for one in planned for word in one.fault.parameters}
     assert {*SITES, LEADER} <= words
+
+
+def test_the_short_form_ends_sooner() -> None:
+    """All faults of a short schedule are healed by the end of the shorter window."""
+    short = [plan_schedule(seed, window_ms=SHORT_WINDOW_MS).faults for seed in SEEDS]
+    assert all(one.at_ms + one.for_ms <= SHORT_WINDOW_MS for faults in short for one in faults)
 
 
 def test_every_seed_troubles_something() -> None:
