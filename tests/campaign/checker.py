@@ -20,8 +20,9 @@ from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.merkle import Frontier, root_of
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
-from tests.campaign.history import History, LeaseLine, TargetLine, TargetRecord
+from tests.campaign.history import History, LeaseLine, RequestMade, TargetLine, TargetRecord
 
+_ANSWERS = ("request.accepted", "request.refused")
 _DECIDED = (Outcome.DONE.value, Outcome.FAILED.value)
 
 
@@ -234,28 +235,33 @@ def _judge_effects(record: TargetRecord, token: Token, said: str) -> _Said:
 
 
 def _acknowledged(history: History) -> _Said:
-    """Every acknowledged request is in the final journal, once, and no other one more often."""
-    accepted = defaultdict[str, list[Entry]](list)
+    """Every acknowledged request is in the final journal, and every request once at most."""
+    answers = defaultdict[str, list[Entry]](list)
     for entry in history.journal:
-        if entry.kind == "request.accepted":
-            accepted[_data(entry)["id"]].append(entry)
-    for request_id, entries in accepted.items():
+        if entry.kind in _ANSWERS and _data(entry)["id"]:
+            answers[_data(entry)["id"]].append(entry)
+    for request_id, entries in answers.items():
         if len(entries) > 1:
-            where = ", ".join(str(entry.index) for entry in entries)
-            yield Verdict.VIOLATION, f"request {request_id}", f"accepted by entries {where}"
+            where = ", ".join(f"{entry.index} ({entry.kind})" for entry in entries)
+            yield Verdict.VIOLATION, f"request {request_id}", f"answered by entries {where}"
     for request in history.requests:
-        kind = "request.accepted" if request.accepted is not None else "request.refused"
-        index = request.accepted if request.accepted is not None else request.refused
-        if index is not None and not _holds(history.journal, index, kind, request.request_id):
-            told = f"acknowledged as entry {index} ({kind}), which the final journal does not have"
+        if request.acknowledged and not _is_answered(history.journal, request):
+            index = request.accepted if request.accepted is not None else request.refused
+            told = f"acknowledged as entry {index}, which does not answer it in the final journal"
             yield Verdict.VIOLATION, f"request {request.request_id}", told
 
 
-def _holds(journal: Sequence[Entry], index: int, kind: str, request_id: str) -> bool:
-    if index >= len(journal):
+def _is_answered(journal: Sequence[Entry], request: RequestMade) -> bool:
+    """Whether the entry the client saw is there, of its kind, and of the very bytes it signed."""
+    accepted = request.accepted is not None
+    index = request.accepted if accepted else request.refused
+    if index is None or index >= len(journal):
         return False
-    entry = journal[index]
-    return entry.kind == kind and _data(entry)["id"] in (request_id, "")
+    data = _data(journal[index])
+    kind = "request.accepted" if accepted else "request.refused"
+    if journal[index].kind != kind or data["id"] != request.request_id:
+        return False
+    return not accepted or data["digest"] == request.digest
 
 
 def _same_everywhere(history: History) -> _Said:

@@ -39,6 +39,8 @@ _OVERDUE_S = 5.0
 #: How long a healed lab may take to be led, to answer, and to have the same everywhere.
 _SETTLE_S = 45.0
 _POLL_S = 0.05
+#: Findings kept in a result.
+_TOLD = 30
 
 Say = Callable[[str], None]
 
@@ -131,7 +133,7 @@ class Life:
             acknowledged=sum(one.acknowledged for one in made),
             done=sum(one.outcome == "done" for one in made),
             entries=len(history.journal) - before,
-            seconds=round(monotonic() - began, 1), findings=tuple(map(str, findings)),
+            seconds=round(monotonic() - began, 1), findings=_told(findings),
         )  # fmt: skip
         return with_problems(result)
 
@@ -236,6 +238,15 @@ def verdict_of(findings: list[Finding]) -> str:
     """Sum up: one violation is a violation, else one unknown is unknown."""
     verdicts = {finding.verdict for finding in findings}
     return next((one.value for one in Verdict if one in verdicts), "passed")
+
+
+def _told(findings: list[Finding]) -> tuple[str, ...]:
+    """Write findings down, as many as one reads; the evidence has them all."""
+    told = tuple(map(str, findings[:_TOLD]))
+    left = len(findings) - len(told)
+    return (
+        (*told, f"{findings[-1].verdict.value}: {left} more: --check shows all") if left else told
+    )
 
 
 def with_problems(result: Result) -> Result:

@@ -126,6 +126,12 @@ BROKEN: dict[str, tuple[str, Verdict, Callable[[], History]]] = {
         [*STORY, STORY[1], *STORY[2:3], *STORY[11:]])),
     "an acknowledged request is not in the journal": (
         KEPT_ONCE, Verdict.VIOLATION, lambda: with_request(accepted=1, outcome="done")),
+    "an acknowledged request is there with other content": (
+        KEPT_ONCE, Verdict.VIOLATION, lambda: with_request(
+            request_id="switch-1", digest="d0", accepted=1)),
+    "a request is refused and accepted": (KEPT_ONCE, Verdict.VIOLATION, lambda: with_story(
+        [*STORY, (2, "request.refused", {"id": "switch-1", "digest": "d", "name": "n",
+                                         "reason": "r", "remedy": "", "rules": []})])),
     "an acknowledged request is beyond the journal's end": (
         KEPT_ONCE, Verdict.VIOLATION, lambda: with_request(accepted=99)),
     "an acknowledged refusal is not in the journal": (
