@@ -38,7 +38,7 @@ _CLIENTS = 4
 _OVERDUE_S = 5.0
 #: How long a healed lab may take to be led, to answer, and to have the same everywhere.
 _SETTLE_S = 45.0
-_POLL_S = 0.05
+_POLL_S = 0.2
 #: Findings kept in a result.
 _TOLD = 30
 
@@ -95,6 +95,8 @@ class Life:
         self.samus = sorted(self.app.platform.samus)
         self.ledger = Ledger(directory / "requests.jsonl")
         self.recorder = Recorder(self.apps[-1], directory)
+        #: How many entries the journal had when a client last looked.
+        self._told = 0
         for app in self.apps:
             assert app.platform  # read here, once: the inventory is not read by several threads
         self.recorder.start()
@@ -203,7 +205,6 @@ class Life:
         closing = threading.Thread(target=lambda: asked.append(self._close()), daemon=True)
         closing.start()
         closing.join(_SETTLE_S)
-        _await(self._same_everywhere, _SETTLE_S / 2)
         return asked == [True]
 
     def _close(self) -> bool:
@@ -215,23 +216,33 @@ class Life:
             if self.app.record.journal().state.unknown():
                 self.ledger.note(ask(self.app, Verb.RECONCILE, ()))
             self.ledger.note(ask(self.app, Verb.FAILBACK, self.samus, closing=True))
+            self._told = self.app.record.journal().state.size
         except LeadershipError as error:
             self._say(f"cannot be settled: {error.message}")
             return False
         return True
 
-    def _same_everywhere(self) -> bool:
-        return {self._replica_size(site) for site in SITES} == {self.recorder.size}
-
-    def _replica_size(self, site: str) -> int:
-        return ReplicaReader(LocalFiles(self.lab.place.host_dir(site) / "journal")).size()
+    # --- the evidence --------------------------------------------------------------------
 
     def _history(self, settled: bool, waiting: list[str]) -> History:
+        """Gather until the copies show one journal: an entry may come while they are made."""
         timeout_ms = self.app.platform.policy.session_timeout_ms
         renewal_ns = round(heartbeat_interval_s(timeout_ms) * 1e9)
         missing = [f"{client} still waits for an answer" for client in waiting]
-        gather(self.lab, self.directory, renewal_ns=renewal_ns, settled=settled, missing=missing)
+
+        def gathered() -> bool:
+            gather(
+                self.lab, self.directory, renewal_ns=renewal_ns, settled=settled, missing=missing
+            )
+            sizes = {_replica_size(self.directory / "replicas" / site) for site in SITES}
+            return len(sizes) == 1 and sizes.pop() >= max(self.recorder.size, self._told)
+
+        _await(gathered, _SETTLE_S / 2)
         return read_history(self.directory)
+
+
+def _replica_size(directory: Path) -> int:
+    return ReplicaReader(LocalFiles(directory)).size()
 
 
 def verdict_of(findings: list[Finding]) -> str:
