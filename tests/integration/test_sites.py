@@ -35,7 +35,7 @@ def begin(servers: Ensemble, tmp_path: Path) -> Iterator[Begin]:
     opened: list[ZooKeeperCoordination] = []
 
     def start(keep: int = 1000) -> tuple[Sites, ZooKeeperCoordination]:
-        sites = make_sites(tmp_path, servers, keep=keep)
+        sites = make_sites(tmp_path, servers.hosts, keep=keep)
         made.append(sites)
         sites.start()
         opened.append(sites.connect())

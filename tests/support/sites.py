@@ -33,7 +33,7 @@ from sisamu_ops.model.errors import UnknownOutcomeError
 from sisamu_ops.model.platform import Platform, Site, SiteRole
 from tests.support.waiting import await_that
 from tests.support.world import ON_CALL, World, make_world, some_rules
-from tests.support.zookeeper import TICK_MS, Ensemble
+from tests.support.zookeeper import TICK_MS
 
 SITES = ("paris", "lyon", "lille")
 TIMEOUT_MS = 2000
@@ -81,12 +81,13 @@ class Sites:
     platform: Platform
     trust: Policy
     members: dict[str, Member]
-    servers: Ensemble
+    hosts: str
+    agent_type: type[SiteAgent] = SiteAgent
     reachable: bool = True
 
     def connect(self) -> ZooKeeperCoordination:
         return ZooKeeperCoordination(
-            self.servers.hosts.split(","), self.world.directory.name, timeout_ms=TIMEOUT_MS,
+            self.hosts.split(","), self.world.directory.name, timeout_ms=TIMEOUT_MS,
             tick_ms=TICK_MS, wait_s=5,
         )  # fmt: skip
 
@@ -108,7 +109,7 @@ class Sites:
             self.world.neighbours(), connect=self.connect, now=member.now, open_peer=self.open_peer,
             rules=lambda: member.rules, keep=lambda contents: frozenset({"paris", "lyon"}),
         )  # fmt: skip
-        member.agent = SiteAgent(
+        member.agent = self.agent_type(
             platform=self.platform, keys=keys, policy=self.trust, replicator=member.replicator,
             neighbours=neighbours, found=found,
         )  # fmt: skip
@@ -174,8 +175,13 @@ class Sites:
         return {problem["kind"] for problem in shown["problems"]}
 
 
-def make_sites(directory: Path, servers: Ensemble, *, keep: int = 1000) -> Sites:
-    """Give a world's platform three sites, their keys and their policy."""
+def make_sites(
+    directory: Path, hosts: str, *, keep: int = 1000, agent_type: type[SiteAgent] = SiteAgent
+) -> Sites:
+    """Give a world's platform three sites, their keys and their policy.
+
+    `hosts` is where ZooKeeper listens. Made twice in one directory, they are the same sites.
+    """
     world = make_world(directory)
     homes = {site: directory / "sites" / site for site in SITES}
     origin = world.platform.policy.origin
@@ -198,6 +204,7 @@ def make_sites(directory: Path, servers: Ensemble, *, keep: int = 1000) -> Sites
         ),
     )  # fmt: skip
     return Sites(
-        world=world, platform=platform, trust=load_policy(policy), servers=servers,
+        world=world, platform=platform, trust=load_policy(policy), hosts=hosts,
+        agent_type=agent_type,
         members={site: Member(site=site, home=homes[site]) for site in SITES},
     )  # fmt: skip

@@ -68,7 +68,7 @@ class Fences:
 
     def add(self, host: str, table: str, values: Sequence[str]) -> None:
         directory = self.root / host
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
         durable = directory / table
         durable.write_text(
             "id(int,auto) key_name(string) key_type(int) value_type(int) "
