@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -14,6 +15,7 @@ from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.replicate import read_entry
+from sisamu_ops.model.errors import LeadershipError
 from tests.support.sites import SITES, Sites, make_sites
 from tests.support.waiting import await_that
 from tests.support.world import ON_CALL, some_rules
@@ -316,3 +318,44 @@ def test_versions_may_be_mixed_while_an_upgrade_rolls(begin: Begin) -> None:
     await_rules(sites, "lyon")
     await_that(lambda: sites.problems(service, "paris") == {"rules-differ"}, 20)
     sites.await_agreed(service)
+
+
+def test_a_slow_zookeeper_is_told_and_nothing_acknowledged_is_lost(
+    begin: Begin, servers: Ensemble
+) -> None:
+    """Two servers that stand still again and again: a site says how long a write took."""
+    sites, service = begin()
+    sites.write(service, 2)
+    before = sites.await_agreed(service)
+    told = Event()
+
+    def hinder() -> None:
+        while not told.wait(0.1):
+            for server in (1, 2):
+                servers.pause(server)
+            told.wait(0.45)
+            for server in (1, 2):
+                servers.resume(server)
+
+    slowing = Thread(target=hinder)
+    slowing.start()
+    try:
+        await_that(lambda: _says_slow(sites, service), 40)
+    finally:
+        told.set()
+        slowing.join()
+    fresh = sites.connect()
+    await_that(lambda: fresh.leader() is not None, 30)
+    sites.write(fresh, 2)
+    await_that(lambda: not any(sites.problems(fresh, site) for site in SITES), 30)
+    size = sites.await_agreed(fresh)
+    fresh.close()
+    assert size > before
+    assert_equal_replicas(sites, size)
+
+
+def _says_slow(sites: Sites, service: ZooKeeperCoordination) -> bool:
+    try:
+        return any("zookeeper-slow" in sites.problems(service, site) for site in SITES)
+    except LeadershipError:  # too slow for this reader too
+        return False
