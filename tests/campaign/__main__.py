@@ -15,6 +15,7 @@ pass is kept beside it. Exit 0 when all that was run passed, 8 otherwise.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -98,6 +99,7 @@ def _lives(directory: Path, lab_name: str) -> Iterator[Iterator[Life]]:
 
 def _record(result: Result, directory: Path, life: Life) -> None:
     with (directory / "results.jsonl").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # another lab's run may end a schedule just now
         file.write(json.dumps(result.facts()) + "\n")
     say(
         f"  {result.verdict}: {result.takeovers} takeovers, {result.acknowledged} of "
