@@ -19,14 +19,17 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.campaign.checker import check
 from tests.campaign.evidence import read_history
 from tests.campaign.runner import (
+    ROOT,
     SCHEDULES_A_LIFE,
     Life,
     Result,
@@ -61,15 +64,24 @@ def read_results(directory: Path) -> list[Result]:
     return [found[seed] for seed in sorted(found)]
 
 
+def running_commit() -> str:
+    """Return the commit under trial; a `+` says that files differ from it."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told.stdout.strip() or "no commit"
+
+
 def run_all(schedules: list[Schedule], directory: Path, lab_name: str) -> list[Result]:
     """Run schedules one after the other, each recorded as it ends."""
     os.environ["SISAMU_LAB_NAME"] = lab_name
-    results = []
+    results, commit = [], running_commit()
     with _lives(directory / f"life-{lab_name}", lab_name) as lives:
         for schedule in schedules:
             show_schedule(schedule)
             life = next(lives)
-            result = run_schedule(life, schedule)
+            result = replace(run_schedule(life, schedule), commit=commit)
             results.append(result)
             _record(result, directory, life)
             if result.verdict != "passed":

@@ -69,6 +69,7 @@ class Result:
     entries: int = 0
     seconds: float = 0
     findings: tuple[str, ...] = field(default=())
+    commit: str = ""
 
     def facts(self) -> dict[str, Any]:
         """Return the result as data."""

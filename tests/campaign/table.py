@@ -40,9 +40,15 @@ def _summary(results: Sequence[Result]) -> list[str]:
         ("requests acknowledged", sum(one.acknowledged for one in results)),
         ("requests carried out", sum(one.done for one in results)),
         ("entries written", sum(one.entries for one in results)),
+        *((f"schedules at commit {name}", count) for name, count in _commits(results)),
         ("seconds a schedule, median", seconds[len(seconds) // 2] if seconds else "-"),
     ]
     return _table(("", "count"), rows)
+
+
+def _commits(results: Iterable[Result]) -> list[tuple[str, int]]:
+    """Return how many schedules tried each commit, in the order of their seeds."""
+    return list(Counter(one.commit for one in results if one.commit).items())
 
 
 def _faults(results: Iterable[Result]) -> list[str]:

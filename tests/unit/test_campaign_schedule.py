@@ -25,7 +25,7 @@ from tests.campaign.table import page_of
 SEEDS = range(200)
 RESULT = Result(
     seed=4, verdict="passed", faults=(FaultDone(fault="cut-site lyon", at_ms=1, for_ms=2),),
-    takeovers=3, requests=7, acknowledged=5, done=4, entries=90, seconds=22.5,
+    takeovers=3, requests=7, acknowledged=5, done=4, entries=90, seconds=22.5, commit="1a2b3c4",
 )  # fmt: skip
 
 
@@ -82,6 +82,7 @@ def test_results_are_kept_and_a_seed_run_anew_counts_once(
     assert ["schedules run", "2"] in rows and ["passed", "1"] in rows
     assert ["with a violation", "1"] in rows and ["unknown (not a pass)", "0"] in rows
     assert ["cut-site", "2", "0"] in rows and ["one valid lease", "1", "0"] in rows
+    assert ["schedules at commit 1a2b3c4", "2"] in rows
     assert ["takeovers seen", "6"] in rows and ["requests acknowledged", "10"] in rows
 
 
