@@ -12,7 +12,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
@@ -28,19 +27,15 @@ CHAIN = ("request.accepted", "step.started", "step.outcome", "call.proved", "ope
 BATCH = 5
 
 
-def operations() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Give the entries of one operation after the other, each under its own id."""
-    number = 0
-    while True:
-        name = f"failover-{number:012x}"
-        index = number * BATCH + 1
-        ids = {"id": name, "digest": f"{number:064x}"}
-        yield [
-            (kind, DATA[kind] | (ids if kind == "request.accepted" else {"operation": name})
-             | ({"step": index + 1} if kind in ("step.outcome", "call.proved") else {}))
-            for kind in CHAIN
-        ]  # fmt: skip
-        number += 1
+def operation(index: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return the entries of one operation, the first of which is to stand at this index."""
+    name = f"failover-{index:012x}"
+    ids = {"id": name, "digest": f"{index:064x}"}
+    return [
+        (kind, DATA[kind] | (ids if kind == "request.accepted" else {"operation": name})
+         | ({"step": index + 1} if kind in ("step.outcome", "call.proved") else {}))
+        for kind in CHAIN
+    ]  # fmt: skip
 
 
 class Busy(SiteAgent):
@@ -49,12 +44,10 @@ class Busy(SiteAgent):
     entries = 0
 
     def _serve(self, term: Term, coordination: Coordination) -> None:
-        for chain in operations():
-            term.writer.write_all(chain)
+        while term.state.size < self.entries:
+            term.writer.write_all(operation(term.state.size))
             if term.state.size % (BATCH * 20) < BATCH:
                 term.trim(coordination.published().values())
-            if term.state.size >= self.entries:
-                break
         while not self._stop.wait(1):
             term.trim(coordination.published().values())
 
