@@ -40,6 +40,7 @@ from sisamu_ops.leadership.port import Contention, Coordination, LeasedTenure
 from sisamu_ops.model.condition import Problem, ProblemKind, read_conditions
 from sisamu_ops.model.errors import (
     ConfigurationError,
+    DiskError,
     IntegrityError,
     LeadershipError,
     RefusedError,
@@ -128,6 +129,7 @@ class Term:
             targets=self.neighbours.targets, runner=self.neighbours.runner, report=self._report,
             keep=self.neighbours.keep, majority=self.policy.threshold,
             documents=lambda: self.neighbours.rules().documents,
+            elsewhere=lambda: bool(self.present() - {self.tenure.site}),
         )  # fmt: skip
 
     def begin(self) -> None:
@@ -440,11 +442,11 @@ class SiteAgent:
         """Work until stopped, asked to hand over, or unfit while another could lead."""
         cause = "stop"
         while not self._stop.is_set():
-            worked = term.serve(coordination)
+            worked, able = self._work(term, coordination)
             if term.state.handover:
                 cause = "transfer" if term.state.handover.to else "step-down"
                 break
-            unsuited = term.gives_way or not self._following.fit
+            unsuited = term.gives_way or not (able and self._following.fit)
             if unsuited and coordination.contenders() - {self.site}:
                 cause = "adopt" if term.gives_way else "unfit"
                 break
@@ -452,6 +454,14 @@ class SiteAgent:
             if not worked:
                 coordination.await_change(_LOOK_S)
         term.leave(cause)
+
+    def _work(self, term: Term, coordination: Coordination) -> tuple[bool, bool]:
+        """Serve once; say whether there was something to do, and whether this site is able to."""
+        try:
+            return term.serve(coordination), True
+        except DiskError as error:
+            _log.error("%s", error)
+            return False, False
 
     def _submit(self, item: InboxItem) -> None:
         """Put a report into the inbox, on a session of its own: ours may have ended."""

@@ -28,7 +28,7 @@ from sisamu_ops.model.condition import (
     ProblemKind,
     read_conditions,
 )
-from sisamu_ops.model.errors import IntegrityError, SisamuError
+from sisamu_ops.model.errors import IntegrityError, SisamuError, said_of
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Following:
         except IntegrityError as error:
             yield Problem(kind=ProblemKind.UNVERIFIED, message=error.message)
         except OSError as error:
-            yield Problem(kind=ProblemKind.DISK, message=f"{error.strerror}: {error.filename}")
+            yield Problem(kind=ProblemKind.DISK, message=said_of(error))
         yield from self._found
 
     def _fill_gap(self, coordination: Coordination, notes: Mapping[str, bytes]) -> None:

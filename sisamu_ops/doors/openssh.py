@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sisamu_ops.model.errors import ConfigurationError, RefusedError
+from sisamu_ops.model.errors import ConfigurationError, DiskError, RefusedError
 
 _TIMEOUT_S = 60  # a hardware key waits for a touch
 
@@ -26,6 +28,19 @@ def _run(arguments: list[str], data: bytes) -> subprocess.CompletedProcess[bytes
         raise RefusedError(
             "the key gave no signature within a minute", remedy="touch the key, then try again"
         ) from error
+
+
+@contextmanager
+def _temporary(text: str) -> Iterator[Path]:
+    """Hold a text in a file for a program to read; DiskError when it cannot be written."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(mode="w", prefix="sisamu-"))
+            file.write(text)
+            file.flush()
+        except OSError as error:
+            raise DiskError(error) from error
+        yield Path(file.name)
 
 
 def sign(document: bytes, key: Path, namespace: str) -> str:
@@ -61,13 +76,11 @@ def verify(
     """
     if not 0 < len(principal) <= 256 or "\0" in principal or not allowed_signers.is_file():
         return False  # nobody's name; and an argument of a program holds no NUL
-    with tempfile.NamedTemporaryFile(mode="w", suffix=".sig") as file:
-        file.write(signature)
-        file.flush()
+    with _temporary(signature) as file:
         arguments = ["-Y", "verify", "-f", str(allowed_signers), "-I", principal]
         if moment is not None:
             arguments += ["-O", f"verify-time={moment.astimezone(UTC):%Y%m%d%H%M%S}Z"]
-        done = _run([*arguments, "-n", namespace, "-s", file.name], document)
+        done = _run([*arguments, "-n", namespace, "-s", str(file)], document)
     return done.returncode == 0
 
 
@@ -80,20 +93,16 @@ def verify_with_text(
     moment: datetime,
 ) -> bool:
     """Verify against the text of an allowed_signers file, as it stood at `moment`."""
-    with tempfile.NamedTemporaryFile(mode="w", suffix=".signers") as file:
-        file.write(allowed_signers)
-        file.flush()
-        return verify(document, signature, principal, namespace, Path(file.name), moment)
+    with _temporary(allowed_signers) as file:
+        return verify(document, signature, principal, namespace, file, moment)
 
 
 def find_principal(document: bytes, signature: str, allowed_signers: Path) -> str:
     """Return the principal whose key made the signature, or an empty string."""
     if not allowed_signers.is_file():
         return ""
-    with tempfile.NamedTemporaryFile(mode="w", suffix=".sig") as file:
-        file.write(signature)
-        file.flush()
-        arguments = ["-Y", "find-principals", "-s", file.name, "-f", str(allowed_signers)]
+    with _temporary(signature) as file:
+        arguments = ["-Y", "find-principals", "-s", str(file), "-f", str(allowed_signers)]
         done = _run(arguments, document)
     lines = done.stdout.decode(errors="replace").split()
     return lines[0] if done.returncode == 0 and lines else ""

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sisamu_ops.failover.ports import PlaybookRun, RunEnd
 from sisamu_ops.leadership import guard
 from sisamu_ops.leadership.lease import Lease, boottime_ns
 from sisamu_ops.leadership.port import LeasedTenure
+from sisamu_ops.model.errors import DiskError
 
 #: Set in the lab for the one test that proves the fence alone stops a woken leader.
 DISARM_VARIABLE = "SISAMU_GUARD_DISARMED"
@@ -39,13 +40,14 @@ class AnsiblePlaybooks:
         tenure: LeasedTenure,
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
-        """Run to the end; never longer than the lease or the deadline of the run."""
-        directory = self._home / "runs" / f"{run.operation}-{run.token}"
-        directory.mkdir(parents=True, exist_ok=True)
+        """Run to the end; never longer than the lease or the deadline of the run.
+
+        DiskError when nothing was started, because its files cannot be written.
+        """
+        directory = self._make_directory(run)
         log = directory / "ansible.log"
-        (directory / "variables.json").write_text(json.dumps(self._variables(run)))
         with _pipe() as (lease_reader, lease_writer), _pipe() as (event_reader, event_writer):
-            with log.open("ab") as output:
+            with _appending(log) as output:
                 deadline_ns = boottime_ns() + int(run.deadline_s * 1e9)
                 process = subprocess.Popen(
                     self._command(run, directory, lease_reader.fileno(), deadline_ns),
@@ -60,6 +62,15 @@ class AnsiblePlaybooks:
                     on_event(event)
                 code = process.wait()
         return RunEnd(code=code, killed=code in guard.KILLED, log=str(log))
+
+    def _make_directory(self, run: PlaybookRun) -> Path:
+        directory = self._home / "runs" / f"{run.operation}-{run.token}"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "variables.json").write_text(json.dumps(self._variables(run)))
+        except OSError as error:
+            raise DiskError(error) from error
+        return directory
 
     def _variables(self, run: PlaybookRun) -> dict[str, Any]:
         variables: dict[str, Any] = {
@@ -94,6 +105,13 @@ class AnsiblePlaybooks:
             "PYTHONUNBUFFERED": "1",
             "SISAMU_EVENTS_FD": str(events_fd),
         }
+
+
+def _appending(log: Path) -> BinaryIO:
+    try:
+        return log.open("ab")
+    except OSError as error:
+        raise DiskError(error) from error
 
 
 @contextmanager

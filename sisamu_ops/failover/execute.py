@@ -21,7 +21,7 @@ from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.port import LeasedTenure
-from sisamu_ops.model.errors import LeadershipError
+from sisamu_ops.model.errors import DiskError, LeadershipError
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.model.token import Token
@@ -47,6 +47,8 @@ class Executor:
     keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
     documents: Callable[[], Mapping[str, bytes]] = dict
     majority: int = 1
+    #: Says whether another site stands that could go on instead.
+    elsewhere: Callable[[], bool] = lambda: False
 
     def take_over(self) -> None:
         """Seal, read and settle what earlier leaders left open; then it can be finished."""
@@ -121,11 +123,25 @@ class Executor:
 
         self._may_start()
         run = self._run_of(operation, entry, playbook, hosts)
-        self.runner.run(run, self.tenure, on_event)
+        try:
+            self.runner.run(run, self.tenure, on_event)
+        except DiskError as error:
+            self._begin_nothing(operation, step, hosts, error)
+            return
         self._report_refusals(operation, step, ledger)
         if lost:
             raise lost[0]
         for host, result in ledger.missing().items():
+            self._write_outcome(operation, step, host, result)
+
+    def _begin_nothing(
+        self, operation: Operation, step: Step, hosts: Collection[str], error: DiskError
+    ) -> None:
+        """Leave the step to a site whose disk is well, or call it failed where there is none."""
+        if self.elsewhere():
+            raise error
+        for host in hosts:
+            result = TargetResult(outcome=Outcome.FAILED, detail=f"not begun: {error.message}")
             self._write_outcome(operation, step, host, result)
 
     def _run_of(

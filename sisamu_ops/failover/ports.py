@@ -56,7 +56,10 @@ class PlaybookRunner(Protocol):
         tenure: LeasedTenure,
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
-        """Run to the end, calling `on_event` for each event as it comes."""
+        """Run to the end, calling `on_event` for each event as it comes.
+
+        DiskError when nothing was started, because this machine's disk cannot be written.
+        """
 
 
 class SignatureCheck(Protocol):

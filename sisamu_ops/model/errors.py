@@ -69,6 +69,22 @@ class FailedError(SisamuError):
     retryable = True
 
 
+class DiskError(FailedError):
+    """This machine's own disk is full or cannot be written; what needed it was not begun."""
+
+    def __init__(self, cause: OSError) -> None:
+        """Say what the system said of which file."""
+        super().__init__(
+            said_of(cause), remedy="make room on this machine's disk, and writable; then ask again"
+        )
+
+
+def said_of(cause: OSError) -> str:
+    """Return what the system said, and of which file if of one."""
+    said = cause.strerror or str(cause)
+    return f"{said}: {cause.filename}" if cause.filename else said
+
+
 class UnknownOutcomeError(SisamuError):
     """It was tried and nobody knows the outcome; `sisamu reconcile` settles it."""
 

@@ -12,10 +12,12 @@ from threading import Event, Thread
 import pytest
 
 from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
+from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model.errors import LeadershipError
+from sisamu_ops.model.outcome import Outcome
 from tests.support.sites import SITES, Sites, make_sites
 from tests.support.waiting import await_that
 from tests.support.world import ON_CALL, some_rules
@@ -62,6 +64,13 @@ def fold_replica(sites: Sites, site: str) -> State:
     for index, leaf in enumerate(reader.read(0, reader.size())):
         state.apply(read_entry(leaf, index=index, policy=sites.trust))
     return state
+
+
+def folded(sites: Sites, service: ZooKeeperCoordination) -> State:
+    """Fold what the service holds, which is all of a young journal."""
+    folding = Folding(sites.trust)
+    folding.pull(service)
+    return folding.state
 
 
 def assert_equal_replicas(sites: Sites, size: int) -> None:
@@ -115,6 +124,22 @@ def test_after_zookeeper_is_rebuilt_indexes_and_epochs_go_on(
     fresh.close()
     assert newest.size > size
     assert newest.epoch > epoch
+    assert_equal_replicas(sites, size)
+
+
+def test_a_rescue_asked_of_a_leader_with_a_full_disk_is_carried_out_by_another(
+    begin: Begin,
+) -> None:
+    """It could begin no playbook: it gives leadership up, and the open step is settled first."""
+    sites, service = begin()
+    first = leader_of(service)
+    sites.members[first].disk.refuses = errno.ENOSPC
+    asked = sites.ask(service, Verb.FAILOVER, samus=["300"], to="backup")
+    await_that(lambda: leader_of(service) not in ("", first), 20)
+    await_that(lambda: asked in folded(sites, service).finished, 20)
+    assert folded(sites, service).finished[asked] is Outcome.DONE
+    sites.members[first].disk.refuses = 0
+    size = sites.await_agreed(service)
     assert_equal_replicas(sites, size)
 
 

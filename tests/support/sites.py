@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from sisamu_ops.agent import SiteAgent
 from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
 from sisamu_ops.failover.in_force import Rules
 from sisamu_ops.failover.overview import site_facts
+from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, RunEnd
 from sisamu_ops.failover.request import Envelope, Verb, inbox_name, new_request
 from sisamu_ops.journal.durable import Disk
 from sisamu_ops.journal.keys import (
@@ -27,9 +29,9 @@ from sisamu_ops.journal.port import InboxItem, ReplicaFiles
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.journal.replica import Replica, open_or_set_aside
 from sisamu_ops.journal.replicate import Replicator, cosigned_sizes
-from sisamu_ops.leadership.port import Coordination
+from sisamu_ops.leadership.port import Coordination, LeasedTenure
 from sisamu_ops.model.condition import Problem, ProblemKind, read_conditions
-from sisamu_ops.model.errors import UnknownOutcomeError
+from sisamu_ops.model.errors import DiskError, UnknownOutcomeError
 from sisamu_ops.model.platform import Platform, Site, SiteRole
 from tests.support.waiting import await_that
 from tests.support.world import ON_CALL, World, make_world, some_rules
@@ -53,6 +55,24 @@ class FillableDisk(Disk):
     @property
     def full(self) -> bool:
         return self.refuses == errno.ENOSPC
+
+
+@dataclass(kw_only=True)
+class RunsOnDisk:
+    """Playbooks that need the disk of their site before they begin, as the real ones do."""
+
+    disk: FillableDisk
+    playbooks: PlaybookRunner
+
+    def run(
+        self,
+        run: PlaybookRun,
+        tenure: LeasedTenure,
+        on_event: Callable[[Mapping[str, Any]], None],
+    ) -> RunEnd:
+        if self.disk.refuses:
+            raise DiskError(OSError(self.disk.refuses, "No space left", "runs"))
+        return self.playbooks.run(run, tenure, on_event)
 
 
 @dataclass(kw_only=True)
@@ -106,7 +126,9 @@ class Sites:
             now_s=lambda: int(member.now().timestamp()),
         )  # fmt: skip
         neighbours = replace(
-            self.world.neighbours(), connect=self.connect, now=member.now, open_peer=self.open_peer,
+            self.world.neighbours(), runner=RunsOnDisk(
+                disk=member.disk, playbooks=self.world.playbooks
+            ), connect=self.connect, now=member.now, open_peer=self.open_peer,
             rules=lambda: member.rules, keep=lambda contents: frozenset({"paris", "lyon"}),
         )  # fmt: skip
         member.agent = self.agent_type(
