@@ -6,7 +6,7 @@ CLOCK_BOOTTIME, `end_ns` 0 for a lease that was over at `at_ns`. Whoever holds t
 sites of one machine can say whether two processes ever held a valid lease at the same time.
 
 Evidence only: a thread of its own writes, so that no slow disk delays a heartbeat; what a full
-disk refuses is kept for a while and written with a later line. A process killed at once leaves
+disk refuses is kept, and tried again until it is written. A process killed at once leaves
 no last line, and at worst not the renewal of its last millisecond.
 """
 
@@ -34,6 +34,8 @@ ROTATE_BYTES = 4 << 20
 _KEPT = 1000
 #: How long an ending process waits for its last line, in seconds.
 _DRAIN_S = 1.0
+#: What was refused is tried again after this, in seconds.
+_RETRY_S = 0.5
 
 
 class LeaseRecord:
@@ -73,8 +75,9 @@ class LeaseRecord:
     def _write(self) -> None:
         kept: deque[str] = deque(maxlen=_KEPT)
         refused = False
-        while (line := self._lines.get()) is not None:
-            kept.append(line)
+        while (line := self._next(again=refused)) is not None:
+            if line:
+                kept.append(line)
             try:
                 # Behind a refused write a torn line may stand: it must not swallow the next.
                 self._append(["\n", *kept] if refused else kept)
@@ -85,6 +88,13 @@ class LeaseRecord:
                 continue
             refused = False
             kept.clear()
+
+    def _next(self, *, again: bool) -> str | None:
+        """Wait for a line; an empty one when what was refused is to be tried again."""
+        try:
+            return self._lines.get(timeout=_RETRY_S if again else None)
+        except queue.Empty:
+            return ""
 
     def _append(self, lines: Iterable[str]) -> None:
         with self._path.open("a", encoding="ascii") as file:

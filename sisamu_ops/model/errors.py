@@ -6,6 +6,7 @@ SisamuError                       exit  retry
 ├── LeadershipError                  4  yes    no leader, not leader, fenced, quorum lost
 │   └── FencedError                  4  no     a newer token was shown to the target
 ├── FailedError                      5  yes    tried, known not done
+│   └── DiskError                    5  yes    this machine's disk; nothing was begun
 ├── UnknownOutcomeError              6  no     tried, not known: reconcile
 ├── IntegrityError                   8  no     the record does not hold, or there is none
 └── StoppedError                     9  yes    an operator or a stop condition ended it

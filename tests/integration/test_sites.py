@@ -132,6 +132,7 @@ def test_a_rescue_asked_of_a_leader_with_a_full_disk_is_carried_out_by_another(
 ) -> None:
     """It could begin no playbook: it gives leadership up, and the open step is settled first."""
     sites, service = begin()
+    await_that(lambda: service.contenders() == {"paris", "lyon"}, 20)
     first = leader_of(service)
     sites.members[first].disk.refuses = errno.ENOSPC
     asked = sites.ask(service, Verb.FAILOVER, samus=["300"], to="backup")
