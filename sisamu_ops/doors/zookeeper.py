@@ -33,7 +33,7 @@ from kazoo.exceptions import (
     RolledBackError,
     SessionExpiredError,
 )
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KazooState, ZnodeStat
 
 from sisamu_ops.journal.port import InboxItem
@@ -48,6 +48,10 @@ _AMBIGUOUS = (ConnectionLoss, OperationTimeoutError, KazooTimeoutError)
 _MAX_TRANSACTION_BYTES = 512 * 1024
 #: Entries trimmed in one transaction.
 _TRIMMED_AT_ONCE = 500
+#: Of the session time-out, what connecting to one server may take.
+_CONNECT_SHARE = 0.2
+#: The longest rest between two rounds of all servers, in seconds: elections take no longer.
+_RECONNECT_S = 0.2
 _REMEDY = "check the ensemble with `sisamu doctor`; calls go on without it"
 
 
@@ -56,11 +60,30 @@ def _unreachable(cause: BaseException) -> LeadershipError:
     return LeadershipError(f"ZooKeeper cannot be reached ({name})", remedy=_REMEDY)
 
 
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
+    """Gives a server that does not answer at all a share of the session, not all of it.
+
+    kazoo waits the whole session time-out for each: while a site is cut off, one that is not may
+    stand in that queue until its session is over.
+    """
+
+    def __init__(self, connect_s: float) -> None:
+        super().__init__()
+        self._connect_s = connect_s
+
+    def create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["timeout"] = min(kwargs.get("timeout") or self._connect_s, self._connect_s)
+        return super().create_connection(*args, **kwargs)
+
+
 class _Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """A client that two threads may end: kazoo minds being closed while it is stopping."""
 
     def __init__(self, hosts: str, timeout_s: float) -> None:
-        super().__init__(hosts=hosts, timeout=timeout_s)
+        super().__init__(
+            hosts=hosts, timeout=timeout_s, handler=_Handler(timeout_s * _CONNECT_SHARE),
+            connection_retry={"max_tries": -1, "delay": 0.05, "max_delay": _RECONNECT_S},
+        )  # fmt: skip
         self._ending = threading.Lock()
         self._ended = False
 
