@@ -7,28 +7,35 @@ is judged here, once. The same bytes again get no second entry: the first one an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from sisamu_ops.failover.in_force import NAMES, Rules
+from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
+from sisamu_ops.failover.merged_log import FORK, MergedLog
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import SignatureCheck, Targets
+from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.report import open_report
 from sisamu_ops.failover.request import (
     NAMESPACE,
     REQUEST_FIELDS,
+    VOTE_NAMESPACE,
     Envelope,
     Request,
     Verb,
     digest_of,
     open_envelope,
     parse_request,
+    rfc3339,
 )
+from sisamu_ops.failover.rules import Finding
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
+from sisamu_ops.journal.glass_log import log_site
 from sisamu_ops.journal.keys import Policy as TrustPolicy
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.privacy import for_the_journal, refuse_phone_numbers
@@ -66,6 +73,8 @@ class Admission:
     present: Callable[[], frozenset[str]] = frozenset
     untrimmed: Callable[[], int] = int
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
+    #: Given where this site is cut off and acts alone.
+    alone: Alone | None = None
 
     def __post_init__(self) -> None:
         """Remember the duplicates to remove with the next entry."""
@@ -139,7 +148,7 @@ class Admission:
         try:
             envelope, request = self._authenticated(item)
             if self._answered_before(request, envelope):
-                self._duplicates.add(item.name)
+                self._take_approval(item, envelope, request)
                 return
             self._limit(envelope.principal)
             self._accept(item, envelope, request)
@@ -164,6 +173,7 @@ class Admission:
                 f"{envelope.principal} is not authorised to ask for a {request.verb.value}",
                 remedy="ask for the role operator in the inventory's sisamu_roles",
             )
+        self._check_approvals(envelope)
         return envelope, request
 
     def must_wait(self, item: InboxItem) -> bool:
@@ -177,6 +187,33 @@ class Admission:
         except (RefusedError, ConfigurationError):
             return False
         return request.verb is Verb.ADOPT and dict(request.rules) != self.rules().digests()
+    def _check_approvals(self, envelope: Envelope) -> None:
+        """Refuse the whole for one bad approval, and name it."""
+        document = envelope.document.encode()
+        for approval in envelope.approvals:
+            who = approval.principal
+            if who == envelope.principal:
+                problem = f"{who} asked for it, and does not count as approver"
+            elif not self.signatures(document, approval.signature, who, VOTE_NAMESPACE):
+                problem = f"the approval by {who or 'nobody'} does not verify"
+            elif who not in self.platform.policy.operators:
+                problem = f"{who} is not authorised to approve"
+            else:
+                continue
+            raise _RefusalError(
+                problem, remedy="take it out, or have another operator approve: request approve",
+                rules=["approvals"],
+            )  # fmt: skip
+
+    def _take_approval(self, item: InboxItem, envelope: Envelope, request: Request) -> None:
+        """Journal a second signature that was still due; anything else adds nothing."""
+        operation = self.state.operations.get(request.request_id)
+        new = [a for a in envelope.approvals if operation and a.principal not in operation.approvers]
+        if operation is None or not operation.second_due or not new:
+            self._duplicates.add(item.name)
+            return
+        data = {"id": request.request_id, **new[0].to_json()}
+        self._write("request.approved", data, item)
 
     def _limit(self, principal: str) -> None:
         """Refuse what one principal, proved by signature, has put in beyond measure."""
@@ -207,19 +244,44 @@ class Admission:
                 remedy=f"this platform is {self.platform.policy.platform!r}",
             )
         refuse_phone_numbers(request.reason, place="reason")
+        asked: dict[str, Any] = {
+            "document": envelope.document,
+            "signature": envelope.signature,
+            "principal": envelope.principal,
+            "namespace": NAMESPACE,
+        }
+        if envelope.approvals:
+            asked["approvals"] = [approval.to_json() for approval in envelope.approvals]
         data: dict[str, Any] = {
             "id": request.request_id,
             "digest": digest_of(envelope.document.encode()),
             "verb": request.verb.value,
             "reason": request.reason,
-            "request": {
-                "document": envelope.document,
-                "signature": envelope.signature,
-                "principal": envelope.principal,
-                "namespace": NAMESPACE,
-            },
+            "request": asked,
         }
-        self._write("request.accepted", data | self._judged(request), item)
+        scope = self._scope(request, envelope)
+        self._write("request.accepted", data | self._judged(request, scope), item)
+
+    def _scope(self, request: Request, envelope: Envelope) -> dict[str, Any]:
+        """Judge whether it is for this leader, or for this site alone; return what to journal."""
+        to = request.to
+        if request.verb.moves:
+            to = check_direction(request.verb, to, self.platform.policy.mode_order)
+        found = judge_alone(request, to, envelope.approvers(), self.alone)
+        self._refuse_blocked([finding for finding in found if finding.blocks])
+        if self.alone is None:
+            return {}
+        due = second_due(envelope.approvers(), self.now())
+        said = [f"{finding.rule}: {finding.message}" for finding in found]
+        return {"second_due": rfc3339(due) if due else "", "findings": said}
+
+    def _refuse_blocked(self, blocking: Sequence[Finding]) -> None:
+        if blocking:
+            raise _RefusalError(
+                "; ".join(f.message for f in blocking),
+                remedy="; ".join(dict.fromkeys(f.remedy for f in blocking)),
+                rules=[f.rule for f in blocking],
+            )
 
     def _check_time(self, request: Request) -> None:
         now = self.now()
@@ -232,11 +294,13 @@ class Admission:
         if request.expires - request.created > LONGEST_LIFETIME:
             raise _RefusalError("the request lives over 24 hours", remedy="choose a nearer expiry")
 
-    def _judged(self, request: Request) -> dict[str, Any]:
+    def _judged(self, request: Request, scope: dict[str, Any]) -> dict[str, Any]:
         if request.verb.leads:
             return self._about_leadership(request)
         if request.verb is Verb.ADOPT:
             return {"rules": self._adoptable(request)}
+        if request.verb is Verb.MERGE:
+            return {"log": self._mergeable(request)}
         if self.state.paused and not request.verb.moves:
             raise _RefusalError(
                 "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
@@ -246,25 +310,38 @@ class Admission:
         if request.verb is Verb.ENROL:
             return {"targets": self._enrollable(request)}
         plan = self._plan(request)
-        if plan.blocked_by:
-            raise _RefusalError(
-                "; ".join(f.message for f in plan.blocked_by),
-                remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
-                rules=[f.rule for f in plan.blocked_by],
-            )
+        self._refuse_blocked(plan.blocked_by)
         if request.plan and request.plan != plan.digest:
             raise _RefusalError(
                 f"the plan has changed: now {plan.digest[:16]}…, reviewed {request.plan[:16]}…",
                 remedy=f"review it again: sisamu {request.verb.value} plan",
                 rules=["plan-digest"],
             )
-        return {
+        found = [f"{f.rule}: {f.message}" for f in plan.findings]
+        return scope | {
             "samus": list(plan.samus),
             "to": plan.to,
             "plan": plan.digest,
             "changes": plan.changes,
-            "findings": [f"{f.rule}: {f.message}" for f in plan.findings],
+            "findings": [*scope.get("findings", ()), *found],
         }
+
+    def _mergeable(self, request: Request) -> dict[str, Any]:
+        """Refuse a log that is not a site's of this platform, or not the one merged before."""
+        claim = request.log
+        if claim is None or log_site(claim.origin, self.platform.policy.platform) is None:
+            raise _RefusalError(
+                "the request names no break-glass log of this platform",
+                remedy="ask with: sisamu journal merge DIR",
+            )
+        merged = self.state.merged.get(claim.origin, MergedLog())
+        if claim.size <= merged.size and merged.root([], claim.size) != claim.root:
+            raise _RefusalError(
+                f"{claim.origin} was merged with other entries: one of the two is a fork",
+                remedy="keep both copies: sisamu audit verify DIR",
+                rules=[FORK],
+            )
+        return claim.to_json()
 
     def _about_leadership(self, request: Request) -> dict[str, Any]:
         if request.verb in (Verb.PAUSE, Verb.RESUME):
@@ -304,10 +381,20 @@ class Admission:
         to = check_direction(request.verb, request.to, policy.mode_order)
         gateways = [self.platform.samu(s).gateway for s in request.samus]
         readings = self.targets.read([*self.platform.routers, *gateways])
+        self._note_held(request, readings)
         return build_plan(
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
             to=to, readings=readings, read_at=self.now(), untrimmed=self.untrimmed(),
+            alone=self.alone is not None,
         )  # fmt: skip
+
+    def _note_held(self, request: Request, readings: Mapping[str, Reading]) -> None:
+        """Journal which targets have taken a token above this epoch: no leader moves them."""
+        for host, reading in readings.items():
+            last = reading.last
+            if last and last.epoch > self.writer.epoch and self.state.held.get(host) != last:
+                data = {"target": host, "token": last.to_json(), "operation": request.request_id}
+                self.writer.write("target.held", data)
 
     def _refuse(
         self, item: InboxItem, request: Request | None, refusal: RefusedError | ConfigurationError

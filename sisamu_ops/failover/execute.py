@@ -2,7 +2,9 @@
 
 Every change stands between two entries: `step.started` before it, an outcome per target after
 it. The token of a step is (epoch, index of its `started` entry). A new leader seals before it
-judges: it shows its own token to the fence of every target of an open intent, then reads.
+judges: it shows its own token to the fence of every target of an open intent, then reads. A
+target that has taken a higher token, from a site that acted alone, is held: it is left where it
+is, known not done, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class Executor:
     majority: int = 1
     #: Says whether another site stands that could go on instead.
     elsewhere: Callable[[], bool] = lambda: False
+    #: Says of routers which are not to be tried at all, and why.
+    out_of_reach: Callable[[Collection[str]], Mapping[str, str]] = lambda _: {}
 
     def take_over(self) -> None:
         """Seal, read and settle what earlier leaders left open; then it can be finished."""
@@ -108,7 +112,16 @@ class Executor:
             },
         )
         step = operation.steps[-1]
-        ledger = RunLedger(targets=step.targets)
+        left = self._left_out(step)
+        for host, why in left.items():
+            result = TargetResult(outcome=Outcome.FAILED, detail=f"left where it is: {why}")
+            self._write_outcome(operation, step, host, result)
+        trying = [host for host in hosts if host not in left]
+        if not self._routers(trying):
+            # Without a router to move there is no reason to touch the rest.
+            self._leave(operation, step, trying, "no router to move")
+            return
+        ledger = RunLedger(targets={h: c for h, c in step.targets.items() if h in trying})
         # Leadership lost while a playbook runs must not lose what the playbook still tells.
         lost: list[LeadershipError] = []
 
@@ -122,11 +135,13 @@ class Executor:
                 lost.append(error)
 
         self._may_start()
-        run = self._run_of(operation, entry, playbook, hosts)
+        run = self._run_of(operation, entry, playbook, trying)
         try:
             self.runner.run(run, self.tenure, on_event)
         except DiskError as error:
-            self._begin_nothing(operation, step, hosts, error)
+            if self.elsewhere():  # another site can go on with it
+                raise
+            self._leave(operation, step, trying, error.message)
             return
         self._report_refusals(operation, step, ledger)
         if lost:
@@ -134,14 +149,20 @@ class Executor:
         for host, result in ledger.missing().items():
             self._write_outcome(operation, step, host, result)
 
-    def _begin_nothing(
-        self, operation: Operation, step: Step, hosts: Collection[str], error: DiskError
-    ) -> None:
-        """Leave the step to a site whose disk is well, or call it failed where there is none."""
-        if self.elsewhere():
-            raise error
+    def _left_out(self, step: Step) -> dict[str, str]:
+        """Say which routers of a step are not tried: held, or out of a lone site's reach."""
+        routers = self._routers(step.targets)
+        held = {
+            host: f"held by token {self.state.held[host]}"
+            for host in routers
+            if host in self.state.held
+        }
+        return held | dict(self.out_of_reach([r for r in routers if r not in held]))
+
+    def _leave(self, operation: Operation, step: Step, hosts: Collection[str], why: str) -> None:
+        """Send nothing, and say so of every host."""
         for host in hosts:
-            result = TargetResult(outcome=Outcome.FAILED, detail=f"not begun: {error.message}")
+            result = TargetResult(outcome=Outcome.FAILED, detail=f"not begun: {why}")
             self._write_outcome(operation, step, host, result)
 
     def _run_of(
@@ -185,6 +206,18 @@ class Executor:
                 "detail": for_the_journal(result.detail),
             },
         )
+        if result.newer is not None:
+            self._hold(operation, host, result.newer)
+
+    def _hold(self, operation: Operation, host: str, token: Token) -> None:
+        """Journal that a target has taken a token above this epoch.
+
+        That an entry can still be written proves that no later leader was elected: the token is
+        one of a site, or of a person, that acted alone.
+        """
+        if token.epoch > self.writer.epoch and self.state.held.get(host) != token:
+            data = {"target": host, "token": token.to_json(), "operation": operation.operation_id}
+            self.writer.write("target.held", data)
 
     def _report_refusals(self, operation: Operation, step: Step, ledger: RunLedger) -> None:
         refused = {h: r.detail for h, r in ledger.results.items() if r.refused}
@@ -231,6 +264,10 @@ class Executor:
                 },
             },
         )
+        for host in hosts:
+            last = readings[host].last
+            if last is not None and not readings[host].sealed:
+                self._hold(operation, host, last)
         return readings
 
     def _judge(self, step: Step, reading: Reading) -> Outcome:

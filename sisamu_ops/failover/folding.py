@@ -12,10 +12,10 @@ from sisamu_ops.journal.replicate import BATCH, read_entry
 class Folding:
     """A state, and the way to bring it up to date."""
 
-    def __init__(self, policy: Policy) -> None:
-        """Begin before the first entry; `policy` says whose signatures count."""
+    def __init__(self, policy: Policy, state: State | None = None) -> None:
+        """Begin before the first entry, or after `state`; `policy` says whose signatures count."""
         self._policy = policy
-        self.state = State()
+        self.state = state or State()
 
     def pull(self, reader: JournalReader) -> list[Entry]:
         """Fold the entries not yet folded, and return them; IntegrityError for a bad one."""

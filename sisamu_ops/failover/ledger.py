@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sisamu_ops.model.outcome import Outcome, worst
+from sisamu_ops.model.token import Token
 
 _FENCE_MODULES = ("sisamu_fence",)
 
@@ -18,6 +19,8 @@ class TargetResult:
     outcome: Outcome
     detail: str
     refused: bool = False
+    #: The newer token a target had taken when it refused ours.
+    newer: Token | None = None
 
 
 @dataclass(kw_only=True)
@@ -73,7 +76,8 @@ def judge_fence(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> TargetR
         last = answer.get("last") or {}
         newer = f" by token {last['epoch']}.{last['index']}" if last else ""
         detail = f"refused by the target ({answer.get('reason', 'no reason')}{newer})"
-        return TargetResult(outcome=Outcome.FAILED, detail=detail, refused=True)
+        token = Token(last["epoch"], last["index"]) if last else None
+        return TargetResult(outcome=Outcome.FAILED, detail=detail, refused=True, newer=token)
     try:
         outcome = Outcome(answer.get("outcome"))
     except ValueError:

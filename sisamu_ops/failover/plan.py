@@ -102,13 +102,14 @@ def build_plan(
     readings: Mapping[str, Reading],
     read_at: datetime,
     untrimmed: int = 0,
+    alone: bool = False,
 ) -> Plan:
     """Plan the move of `samus` to `to` from what was read at `read_at`."""
     chosen = tuple(sorted({platform.samu(s).samu_id for s in samus}))
     modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in chosen}
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,
-        modes=modes, untrimmed=untrimmed,
+        modes=modes, untrimmed=untrimmed, alone=alone,
     )  # fmt: skip
     return Plan(
         verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,

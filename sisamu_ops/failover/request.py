@@ -2,7 +2,8 @@
 
 A request is canonical JSON (RFC 8785) naming the platform, a unique id and an expiry; the
 SSHSIG signature (PROTOCOL.sshsig, namespace `sisamu-request`) is over those bytes. Both
-travel in an envelope, so that the entry which answers it holds them whole.
+travel in an envelope, so that the entry which answers it holds them whole. Others may approve
+the same bytes (namespace `sisamu-vote`): the requester does not count, and nobody counts twice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, TypeVar
@@ -21,10 +22,14 @@ from sisamu_ops.journal.privacy import refuse_phone_numbers
 from sisamu_ops.model.errors import ConfigurationError, IntegrityError
 
 NAMESPACE = "sisamu-request"
+VOTE_NAMESPACE = "sisamu-vote"
 MAX_DOCUMENT_BYTES = 16_384
 #: Far beyond what ssh-keygen writes, and below what an entry or an argument can hold.
 _MAX_SIGNATURE = 8_192
 _MAX_PRINCIPAL = 256
+#: So many that an entry can hold them all.
+MAX_APPROVALS = 4
+_MAX_APPROVAL_SIGNATURE = 4_096
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 REQUEST_FIELDS = {
@@ -38,7 +43,8 @@ REQUEST_FIELDS = {
     "created",
     "expires",
 }
-_OPTIONAL = {"plan", "rules"}
+#: Absent unless they say something, so that the bytes of those who know none stay the same.
+_OPTIONAL = {"plan", "rules", "site", "overrides", "log"}
 
 Read = TypeVar("Read")
 
@@ -56,6 +62,7 @@ class Verb(Enum):
     PAUSE = "pause"
     RESUME = "resume"
     ADOPT = "adopt"
+    MERGE = "merge"
 
     @property
     def leads(self) -> bool:
@@ -74,8 +81,25 @@ class Verb(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogClaim:
+    """Which log a merge is asked for: its origin, how many entries, the root over them in hex."""
+
+    origin: str
+    size: int
+    root: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that is signed."""
+        return {"origin": self.origin, "size": self.size, "root": self.root}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked; `to` is a mode, a site or empty, `targets` are hosts to enrol."""
+    """What is asked; `to` is a mode, a site or empty, `targets` are hosts to enrol.
+
+    `site` is the cut-off site that shall carry it out alone (break-glass), `overrides` the rules
+    the requester sets aside by name, `log` the log to merge.
+    """
 
     platform: str
     request_id: str
@@ -89,6 +113,9 @@ class Request:
     plan: str = ""
     #: What an adoption names: digests and a version.
     rules: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
+    overrides: tuple[str, ...] = field(default=())
+    log: LogClaim | None = None
 
     def document(self) -> bytes:
         """Return the canonical bytes to sign."""
@@ -98,23 +125,52 @@ class Request:
             "reason": self.reason, "created": rfc3339(self.created),
             "expires": rfc3339(self.expires),
         }  # fmt: skip
-        optional: dict[str, Any] = {"plan": self.plan, "rules": dict(self.rules)}
-        return canonical_bytes(fields | {name: v for name, v in optional.items() if v})
+        optional = {
+            "plan": self.plan, "rules": dict(self.rules), "site": self.site,
+            "overrides": list(self.overrides),
+            "log": self.log.to_json() if self.log else None,
+        }  # fmt: skip
+        return canonical_bytes(fields | {name: said for name, said in optional.items() if said})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """Another's signature over the same document, and who is said to have made it."""
+
+    principal: str
+    signature: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the form that travels."""
+        return {"principal": self.principal, "signature": self.signature}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """A document, its armoured signature, and who is said to have signed it."""
+    """A document, its armoured signature, who is said to have signed it, and who approved."""
 
     document: str
     signature: str
     principal: str
+    approvals: tuple[Approval, ...] = field(default=())
 
     def payload(self) -> bytes:
-        """Return the bytes put into the inbox."""
-        return canonical_bytes(
-            {"document": self.document, "signature": self.signature, "principal": self.principal}
-        )
+        """Return the bytes put into the inbox; without approvals they name none."""
+        fields: dict[str, Any] = {
+            "document": self.document, "signature": self.signature, "principal": self.principal,
+        }  # fmt: skip
+        approvals = [approval.to_json() for approval in self.approvals]
+        return canonical_bytes(fields | ({"approvals": approvals} if approvals else {}))
+
+    def approvers(self) -> tuple[str, ...]:
+        """Return who approved, each once, in order; the requester is not one of them."""
+        names = dict.fromkeys(approval.principal for approval in self.approvals)
+        return tuple(name for name in names if name != self.principal)
+
+    def approved(self, approval: Approval) -> Envelope:
+        """Return it with one more approval, in place of an earlier one by the same principal."""
+        others = [a for a in self.approvals if a.principal != approval.principal]
+        return replace(self, approvals=(*others, approval))
 
 
 def rfc3339(moment: datetime) -> str:
@@ -145,6 +201,9 @@ def new_request(
     targets: Sequence[str] = (),
     plan: str = "",
     rules: Mapping[str, str] | None = None,
+    site: str = "",
+    overrides: Sequence[str] = (),
+    log: LogClaim | None = None,
 ) -> Request:
     """Make a request with a fresh id; ConfigurationError when the reason may not be kept."""
     if not reason.strip():
@@ -161,7 +220,8 @@ def new_request(
     return Request(
         platform=platform, request_id=f"{verb.value}-{uuid.uuid4().hex[:12]}", verb=verb,
         reason=reason, created=now, expires=now + lifetime, samus=tuple(sorted(set(samus))), to=to,
-        targets=tuple(sorted(set(targets))), plan=plan, rules=rules or {},
+        targets=tuple(sorted(set(targets))), plan=plan, rules=rules or {}, site=site,
+        overrides=tuple(sorted(set(overrides))), log=log,
     )  # fmt: skip
 
 
@@ -178,17 +238,39 @@ def inbox_name(request_id: str, payload: bytes) -> str:
 def open_envelope(payload: bytes) -> Envelope:
     """Read an inbox payload; ConfigurationError when it is not an envelope."""
     fields = _object(payload, "the envelope")
-    if set(fields) != {"document", "signature", "principal"}:
+    if not set(fields) - {"approvals"} == {"document", "signature", "principal"}:
         raise _malformed("the envelope needs document, signature and principal")
+    approvals = _approvals(fields.pop("approvals", None))
     if not all(isinstance(value, str) for value in fields.values()):
         raise _malformed("the envelope holds something other than text")
-    # Both are given to ssh-keygen by whoever leads: anybody may have written them.
-    if not _printable(fields["principal"]) or len(fields["principal"]) > _MAX_PRINCIPAL:
+    _check_signer(fields["principal"], fields["signature"], _MAX_SIGNATURE)
+    return Envelope(approvals=approvals, **fields)
+
+
+def _approvals(value: object) -> tuple[Approval, ...]:
+    """Read the approvals; none at all is absent, never an empty list."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_APPROVALS:
+        raise _malformed(f"the approvals are not a list of 1 to {MAX_APPROVALS}")
+    return tuple(_approval(item) for item in value)
+
+
+def _approval(item: object) -> Approval:
+    if not isinstance(item, dict) or set(item) != {"principal", "signature"}:
+        raise _malformed("an approval has a principal and a signature, and nothing else")
+    if not all(isinstance(value, str) for value in item.values()):
+        raise _malformed("an approval holds something other than text")
+    _check_signer(item["principal"], item["signature"], _MAX_APPROVAL_SIGNATURE)
+    return Approval(**item)
+
+
+def _check_signer(principal: str, armour: str, most: int) -> None:
+    """Both are given to ssh-keygen by whoever leads: anybody may have written them."""
+    if not _printable(principal) or len(principal) > _MAX_PRINCIPAL:
         raise _malformed("the principal cannot be a name")
-    armour = fields["signature"]
-    if not _printable(armour.replace("\n", "")) or len(armour) > _MAX_SIGNATURE:
+    if not _printable(armour.replace("\n", "")) or len(armour) > most:
         raise _malformed("the signature cannot be an armoured one")
-    return Envelope(**fields)
 
 
 def _printable(text: str) -> bool:
@@ -215,8 +297,11 @@ def _request(fields: dict[str, Any]) -> Request:
         to=_field(fields, "to", _text), targets=_field(fields, "targets", _texts),
         reason=_field(fields, "reason", _text), created=_field(fields, "created", parse_rfc3339),
         expires=_field(fields, "expires", parse_rfc3339),
-        plan=_field(fields, "plan", _text) if "plan" in fields else "",
         rules=_field(fields, "rules", _words) if "rules" in fields else {},
+        plan=_field(fields, "plan", _said) if "plan" in fields else "",
+        site=_field(fields, "site", _said) if "site" in fields else "",
+        overrides=_field(fields, "overrides", _named) if "overrides" in fields else (),
+        log=_field(fields, "log", _claim) if "log" in fields else None,
     )  # fmt: skip
 
 
@@ -238,6 +323,31 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
     return value
+
+
+def _said(value: object) -> str:
+    """Read an optional text: absent when it says nothing."""
+    if not _text(value):
+        raise ValueError("an optional text is left out when it is empty")
+    return _text(value)
+
+
+def _named(value: object) -> tuple[str, ...]:
+    """Read an optional list of texts: absent when it names nothing."""
+    if not _texts(value):
+        raise ValueError("an optional list is left out when it is empty")
+    return _texts(value)
+
+
+def _claim(value: object) -> LogClaim:
+    if not isinstance(value, dict) or set(value) != {"origin", "size", "root"}:
+        raise TypeError("a log has an origin, a size and a root")
+    size = value["size"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError("a log to merge has entries")
+    if not _DIGEST.fullmatch(_text(value["root"])):
+        raise ValueError("a root is 64 hexadecimal digits")
+    return LogClaim(origin=_text(value["origin"]), size=size, root=value["root"])
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ class Facts:
     modes: Mapping[str, ModeReading]
     #: Entries the coordination service still holds, not yet safe on a majority of replicas.
     untrimmed: int = 0
+    #: Judged by a site that is cut off and acts alone: what it cannot read does not stop it.
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,18 @@ def _untrimmed(facts: Facts) -> _Said:
         )
 
 
+def _held(facts: Facts) -> _Said:
+    gateways = [facts.platform.samus[s].gateway for s in facts.samus]
+    for host in (*facts.platform.routers, *gateways):
+        reading = facts.readings.get(host)
+        token = facts.state.held.get(host) or (reading.last if reading else None)
+        if token is not None and token.epoch > facts.state.epoch:
+            yield (
+                f"{host} is held: it has taken token {token}, above the leader's epoch",
+                "sisamu journal merge DIR: the log of the site that acted alone",
+            )
+
+
 _RULES: Mapping[str, Callable[[Facts], _Said]] = {
     "test-number": _test_number,
     "routers-read": _routers_read,
@@ -117,6 +131,7 @@ _RULES: Mapping[str, Callable[[Facts], _Said]] = {
     "mode-changes": _already,
     "leader-paused": _paused,
     "journal-untrimmed": _untrimmed,
+    "target-held": _held,
 }
 
 #: Which verbs a rule blocks; for all others it is a finding, printed and journalled.
@@ -129,13 +144,21 @@ MATRIX: Mapping[str, frozenset[Verb]] = {
     "mode-changes": frozenset({Verb.SWITCHOVER}),
     "leader-paused": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
     "journal-untrimmed": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
+    "target-held": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
 }
+
+#: Rules about what a cut-off site cannot have: for whoever acts alone they are findings.
+NOT_ALONE = frozenset({"routers-read", "mode-known", "leader-paused", "journal-untrimmed"})
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
     """Return every rule not satisfied, in the order of the matrix."""
     return tuple(
-        Finding(rule=rule, message=message, remedy=remedy, blocks=facts.verb in MATRIX[rule])
+        Finding(rule=rule, message=message, remedy=remedy, blocks=_blocks(facts, rule))
         for rule, check in _RULES.items()
         for message, remedy in check(facts)
     )
+
+
+def _blocks(facts: Facts, rule: str) -> bool:
+    return facts.verb in MATRIX[rule] and not (facts.alone and rule in NOT_ALONE)

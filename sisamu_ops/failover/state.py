@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.request import Verb
-from sisamu_ops.journal.entry import Entry
+from sisamu_ops.journal.canonical import canonical_bytes
+from sisamu_ops.journal.entry import Entry, open_entry
+from sisamu_ops.journal.merkle import leaf_hash
 from sisamu_ops.model.errors import IntegrityError
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token
@@ -78,6 +81,18 @@ class Operation:
     moved: bool = False
     ended_at: str = ""
     ended_index: int = -1
+    #: The break-glass log it was carried out in; empty for the journal's own.
+    origin: str = ""
+    #: Where it was accepted, as a token: what is intended follows the highest.
+    token: Token = Token(0, 0)
+    approvers: tuple[str, ...] = ()
+    #: When the second signature was due, where one was enough to begin.
+    second_by: str = ""
+
+    @property
+    def second_due(self) -> str:
+        """Return when the second signature is due, an empty text when none is."""
+        return "" if self.approvers else self.second_by
 
     def target_outcomes(self) -> dict[str, Outcome]:
         """Return what is known of each target after all steps, latest word last."""
@@ -122,6 +137,15 @@ class Alarm:
     time: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """A break-glass log asked to be merged: how many entries, and the root over them in hex."""
+
+    origin: str
+    size: int
+    root: str
+
+
 @dataclass(kw_only=True)
 class State:
     """All that follows from the entries so far."""
@@ -150,6 +174,16 @@ class State:
     #: Adoptions accepted, by request; and the rules in force: digests and a version, by name.
     adoptions: dict[str, Mapping[str, str]] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
+    #: Where each SAMU's intended mode comes from, as a token: the highest wins.
+    intents: dict[str, Token] = field(default_factory=dict)
+    #: Operations carried out in another log: never by whoever folds this.
+    elsewhere: set[str] = field(default_factory=set)
+    #: Targets that refuse an elected leader, with the token they have taken.
+    held: dict[str, Token] = field(default_factory=dict)
+    merges: dict[str, Merge] = field(default_factory=dict)
+    merged: dict[str, MergedLog] = field(default_factory=dict)
+    #: The highest epoch of merged entries: the next leader's is above it.
+    epoch_floor: int = 0
 
     def apply(self, entry: Entry) -> None:
         """Take the next entry; ValueError when it is not the next one."""
@@ -168,6 +202,23 @@ class State:
                     f"entry {entry.index} ({entry.kind}) is not what its kind promises",
                     remedy="verify the journal: sisamu audit verify",
                 ) from error
+
+    @property
+    def floor(self) -> int:
+        """Return what the next epoch must be above."""
+        return max(self.epoch, self.epoch_floor)
+
+    def begin_own_log(self) -> None:
+        """Go on with the entries of a site that acts alone, counted from 0.
+
+        What is under way in the journal is known, and not for that site to finish.
+        """
+        self.size = 0
+        self.elsewhere |= set(self.operations)
+        self.reconciles.clear()
+        self.enrolments.clear()
+        self.merges.clear()
+        self.handover, self.leader_site, self.asked_for, self.left_by = None, "", "", ""
 
     def losses_of(self, site: str, *, since: datetime) -> int:
         """Count how often a site lost leadership since an instant."""
@@ -188,7 +239,11 @@ class State:
 
     def running(self) -> list[Operation]:
         """Return the operations accepted and not ended: rescues first, then oldest first."""
-        waiting = [o for o in self.operations.values() if o.outcome is None]
+        waiting = [
+            o
+            for o in self.operations.values()
+            if o.outcome is None and o.operation_id not in self.elsewhere
+        ]
         return sorted(waiting, key=lambda o: (o.verb is not Verb.FAILOVER, o.index))
 
     def unknown(self) -> list[Operation]:
@@ -222,6 +277,7 @@ def _took(state: State, entry: Entry) -> None:
         state.finished[state.handover.request_id] = outcome
     state.handover, state.asked_for, state.left_by = None, "", ""
     state.leader_site = entry.site
+    state.held = {host: token for host, token in state.held.items() if token.epoch >= entry.epoch}
     state.leaderships.append((entry.site, entry.epoch, entry.time))
 
 
@@ -256,6 +312,8 @@ def _accepted(state: State, entry: Entry) -> None:
         state.enrolments[request_id] = tuple(data["targets"])
     elif verb is Verb.ADOPT:
         state.adoptions[request_id] = data["rules"]
+    elif verb is Verb.MERGE:
+        state.merges[request_id] = Merge(**data["log"])
     elif verb in (Verb.TRANSFER, Verb.STEP_DOWN):
         state.handover = Handover(request_id=request_id, to=data["to"])
     elif verb in (Verb.PAUSE, Verb.RESUME):
@@ -267,14 +325,30 @@ def _accepted(state: State, entry: Entry) -> None:
 
 def _begin(state: State, entry: Entry, verb: Verb) -> None:
     data = _data(entry)
-    samus = tuple(data["samus"])
+    samus, token = tuple(data["samus"]), Token(entry.epoch, entry.index)
+    request = data["request"]
     state.operations[data["id"]] = Operation(
         operation_id=data["id"], verb=verb, samus=samus, to=data["to"],
-        principal=data["request"]["principal"], reason=data["reason"], plan=data["plan"],
+        principal=request["principal"], reason=data["reason"], plan=data["plan"],
         index=entry.index, accepted_at=entry.time, targets=data["changes"],
         previous={s: state.intended_mode(s) for s in samus}, findings=tuple(data["findings"]),
+        token=token, second_by=data.get("second_due", ""), approvers=_approvers(request),
     )  # fmt: skip
-    state.intended |= dict.fromkeys(samus, data["to"])
+    for samu_id in samus:
+        if token > state.intents.get(samu_id, Token(0, -1)):
+            state.intended[samu_id], state.intents[samu_id] = data["to"], token
+
+
+def _approvers(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return who approved a request, each once; who asked is not one of them."""
+    names = dict.fromkeys(approval["principal"] for approval in request.get("approvals", ()))
+    return tuple(name for name in names if name != request["principal"])
+
+
+def _approved(state: State, entry: Entry) -> None:
+    operation = state.operations[_data(entry)["id"]]
+    if _data(entry)["principal"] not in (operation.principal, *operation.approvers):
+        operation.approvers = (*operation.approvers, _data(entry)["principal"])
 
 
 def _refused(state: State, entry: Entry) -> None:
@@ -320,7 +394,7 @@ def _ended(state: State, entry: Entry) -> None:
     if operation.outcome is Outcome.FAILED and not operation.moved:
         # Nothing was moved: what was wanted before is wanted again, unless asked anew since.
         for samu_id, before in operation.previous.items():
-            if state.intended_mode(samu_id) == operation.to:
+            if state.intents.get(samu_id) == operation.token:
                 state.intended[samu_id] = before
 
 
@@ -336,6 +410,74 @@ def _enrolled(state: State, entry: Entry) -> None:
 
 def _adopted(state: State, entry: Entry) -> None:
     state.rules = dict(_data(entry)["rules"])
+def _held(state: State, entry: Entry) -> None:
+    token = _data(entry)["token"]
+    state.held[_data(entry)["target"]] = Token(token["epoch"], token["index"])
+
+
+def _merged(state: State, entry: Entry) -> None:
+    """Take in what another log's entry says happened there, as far as it concerns that log only.
+
+    An inner entry that is not what its kind promises is kept, counted and otherwise passed over:
+    a cut-off site's slip must not keep everybody from leading.
+    """
+    data = _data(entry)
+    leaf = canonical_bytes(data["leaf"])
+    inner = open_entry(leaf).entry
+    log = state.merged.setdefault(data["origin"], MergedLog())
+    if (inner.origin, inner.index) != (data["origin"], log.size) or data["index"] != log.size:
+        raise ValueError("a merged entry is the next one of its log")
+    log.hashes.append(leaf_hash(leaf))
+    log.epoch = max(log.epoch, inner.epoch)
+    state.epoch_floor = max(state.epoch_floor, inner.epoch)
+    try:
+        _take_in(state, log, inner, entry)
+    except (KeyError, TypeError, ValueError):
+        log.odd.add(inner.index)
+
+
+def _take_in(state: State, log: MergedLog, inner: Entry, outer: Entry) -> None:
+    data = _data(inner)
+    operation_id = data.get("operation", data.get("id"))
+    if inner.kind == "request.accepted":
+        if operation_id in state.operations or not Verb(data["verb"]).moves:
+            raise ValueError("a site alone begins operations of its own, and nothing else")
+        _begin(state, inner, Verb(data["verb"]))
+        answer = Answer(
+            request_id=operation_id, digest=data["digest"], index=outer.index, accepted=True
+        )
+        state.answers[operation_id] = answer
+        log.operations.add(operation_id)
+        state.elsewhere.add(operation_id)
+    elif inner.kind not in _CARRIED_OUT:
+        return
+    elif operation_id not in log.operations:
+        raise ValueError("an operation of another log")
+    else:
+        _HANDLERS[inner.kind](state, inner)
+    _place(state.operations[operation_id], inner, outer)
+
+
+def _place(operation: Operation, inner: Entry, outer: Entry) -> None:
+    """Say where in this journal a merged operation stands."""
+    operation.origin = inner.origin
+    if inner.kind == "request.accepted":
+        operation.index = outer.index
+    if inner.kind == "operation.ended":
+        operation.ended_index = outer.index
+
+
+def _closed(state: State, entry: Entry) -> None:
+    """What a closed log left open is unknown: nobody goes on with it there."""
+    data = _data(entry)
+    state.epoch_floor = max(state.epoch_floor, data["epoch"])
+    log = state.merged.setdefault(data["origin"], MergedLog())
+    log.closed_size = data["size"]
+    for operation_id in log.operations:
+        operation = state.operations[operation_id]
+        if operation.outcome is None:
+            operation.outcome = Outcome.UNKNOWN
+            state.finished[operation_id] = Outcome.UNKNOWN
 
 
 def _reported(state: State, entry: Entry) -> None:
@@ -345,6 +487,11 @@ def _reported(state: State, entry: Entry) -> None:
 def _noted(state: State, entry: Entry) -> None:
     """Known, and changes nothing that is folded."""
 
+
+#: What a merged log may tell of its own operations.
+_CARRIED_OUT = (
+    "request.approved", "step.started", "step.outcome", "call.proved", "operation.ended",
+)  # fmt: skip
 
 _HANDLERS = {
     "leadership.taken": _took,
@@ -363,6 +510,11 @@ _HANDLERS = {
     "report.received": _reported,
     "rules.adopted": _adopted,
     "alarm.raised": _alarmed,
+    "request.approved": _approved,
+    "target.held": _held,
+    "break-glass.begun": _noted,
+    "break-glass.merged": _merged,
+    "break-glass.closed": _closed,
     "trigger.observed": _observed,
     "inbox.overflowed": _noted,
 }
