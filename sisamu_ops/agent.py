@@ -20,12 +20,22 @@ from time import monotonic
 from typing import Any, Protocol
 
 from sisamu_ops.failover.admission import Admission
+from sisamu_ops.failover.break_glass import Alone
 from sisamu_ops.failover.execute import Executor
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules, differing
+from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.merging import LEAF, Merging, is_leaf, new_leaves
 from sisamu_ops.failover.ports import PlaybookRunner, SignatureCheck, Targets
 from sisamu_ops.failover.report import ALARM, PREFIX, TRIGGER, make_report, open_report
-from sisamu_ops.failover.request import NAMESPACE, Verb, digest_of, open_envelope, parse_request
+from sisamu_ops.failover.request import (
+    NAMESPACE,
+    LogClaim,
+    Verb,
+    digest_of,
+    open_envelope,
+    parse_request,
+)
 from sisamu_ops.failover.state import State
 from sisamu_ops.following import Following, OpenPeer
 from sisamu_ops.journal.keys import Policy, SiteKeys
@@ -98,10 +108,13 @@ class Term:
     present: Callable[[], frozenset[str]] = frozenset
     #: An adoption waits for a leader that works by another copy of the rules.
     gives_way: bool = False
+    #: Given where this site is cut off and acts alone, in a log of its own.
+    alone: Alone | None = None
     state: State = field(init=False)
     writer: Writer = field(init=False)
     admission: Admission = field(init=False)
     executor: Executor = field(init=False)
+    merging: Merging = field(init=False)
 
     def __post_init__(self) -> None:
         """Fold the journal as the tenure reads it, which is complete."""
@@ -122,7 +135,12 @@ class Term:
             targets=self.neighbours.targets, signatures=self.neighbours.signatures,
             now=self.neighbours.now, present=self.present,
             untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
+            alone=self.alone, check_log=self._check_log,
         )  # fmt: skip
+        self._leaves: dict[str, bytes] = {}
+        self.merging = Merging(
+            state=self.state, writer=self.writer, policy=self.policy, waiting=lambda: self._leaves
+        )
         self._first = self.tenure.first()
         self.executor = Executor(
             platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
@@ -130,7 +148,13 @@ class Term:
             keep=self.neighbours.keep, majority=self.policy.threshold,
             documents=lambda: self.neighbours.rules().documents,
             elsewhere=lambda: bool(self.present() - {self.tenure.site}),
+            out_of_reach=self._out_of_reach,
         )  # fmt: skip
+
+    @property
+    def outgrown(self) -> bool:
+        """Say whether what was merged is of epochs above this tenure's: another must begin."""
+        return self.state.epoch_floor >= self.tenure.epoch
 
     def begin(self) -> None:
         """Journal the new leadership, then seal and settle what was left open."""
@@ -142,12 +166,16 @@ class Term:
         if not self._may_go_on():
             return False
         self.admission.begin_sweep()
-        for item in inbox.items():
+        items = inbox.items()
+        self._leaves = {item.name: item.payload for item in items if item.name.startswith(LEAF)}
+        for item in items:
             if not self._may_go_on():
                 return False
             self._take(item)
         self.admission.end_sweep()
-        return self._may_go_on() and not self.state.handover and self.executor.advance()
+        self.merging.advance()
+        idle = self.state.handover or self.outgrown
+        return self._may_go_on() and not idle and self.executor.advance()
 
     def _take(self, item: InboxItem) -> None:
         if item.name.startswith(PREFIX):
@@ -158,8 +186,23 @@ class Term:
             self.admission.observe(item, self.policy)
         elif item.name.startswith(_ADOPTION) and self.admission.must_wait(item):
             self.gives_way = True
+        elif item.name.startswith(LEAF) and is_leaf(item, self.policy):
+            # It waits for the request that names it, unless an earlier one did.
+            if self.merging.is_merged(item.payload):
+                self.admission.discard(item)
         else:
             self.admission.answer(item)
+
+    def _check_log(self, claim: LogClaim) -> None:
+        merged = self.state.merged.get(claim.origin, MergedLog())
+        new_leaves(claim, merged, self._leaves, self.policy)
+
+    def _out_of_reach(self, routers: Collection[str]) -> dict[str, str]:
+        """Say which routers a site that acts alone does not try, and leaves to the others."""
+        if self.alone is None:
+            return {}
+        readings = self.neighbours.targets.read(routers)
+        return {h: r.problem or "out of reach" for h, r in readings.items() if not r.reachable}
 
     def trim(self, notes: Iterable[bytes]) -> None:
         """Forget in the service what a majority of replicas keeps, but for the newest entries."""
@@ -227,7 +270,9 @@ def serve_once(
     LeadershipError when another process leads.
     """
     contention = coordination.contend(keys.site)
-    tenure = contention.try_lead()
+    folding = Folding(policy)
+    folding.pull(coordination)
+    tenure = contention.try_lead(floor=folding.state.floor)
     if tenure is None:
         raise LeadershipError(
             "another process holds the lock of this journal",
@@ -236,12 +281,12 @@ def serve_once(
     try:
         term = Term(
             platform=platform, keys=keys, policy=policy, neighbours=neighbours, tenure=tenure,
-            submit=coordination.put, folding=Folding(policy),
+            submit=coordination.put, folding=folding,
         )  # fmt: skip
         term.begin()
         while term.serve(coordination):
             pass
-        term.leave()
+        term.leave("merge" if term.outgrown else "stop")
     finally:
         contention.close()
 
@@ -406,7 +451,7 @@ class SiteAgent:
             return None
         if not standing.stands:
             return None
-        return contention.try_lead(floor=state.epoch, size=state.size)
+        return contention.try_lead(floor=state.floor, size=state.size)
 
     def _may_found(self, coordination: Coordination) -> bool:
         """Say whether a journal stands, or this site is the one to found it."""
@@ -449,6 +494,9 @@ class SiteAgent:
             unsuited = term.gives_way or not (able and self._following.fit)
             if unsuited and coordination.contenders() - {self.site}:
                 cause = "adopt" if term.gives_way else "unfit"
+                break
+            if term.outgrown:
+                cause = "merge"
                 break
             term.trim(coordination.published().values())
             if not worked:

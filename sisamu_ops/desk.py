@@ -9,18 +9,20 @@ from typing import Any
 
 from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.in_force import Rules, differing
-from sisamu_ops.failover.overview import alarm_facts, samu_facts, site_facts
+from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import Targets
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
-from sisamu_ops.failover.request import Envelope, Request, Verb, new_request, rfc3339
+from sisamu_ops.failover.request import Envelope, LogClaim, Request, Verb, new_request, rfc3339
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
+from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.leadership.contending import check_leader_site
 from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import FailedError
 from sisamu_ops.model.platform import Platform, Samu
+from sisamu_ops.model.token import Token
 from sisamu_ops.record import JournalView, Record
 
 Tell = Callable[[Entry], None]
@@ -65,6 +67,10 @@ class Desk:
             ),
             "paused": view.state.paused,
             "alarms": [alarm_facts(alarm) for alarm in view.state.alarms.values()][-5:],
+            "held": [
+                {"target": host, "token": str(token)} for host, token in view.state.held.items()
+            ],
+            "second_due": second_due_facts(view.state, self.now()),
             "journal": {
                 "size": view.state.size,
                 "agreed_size": glance.agreed_size,
@@ -117,6 +123,10 @@ class Desk:
         """Read the fences of these targets now."""
         return self.targets.read(hosts)
 
+    def held_targets(self) -> Mapping[str, Token]:
+        """Return the targets the journal says are held, each with the token it has taken."""
+        return self.record.glance().view.state.held
+
     def allowed_paths(self) -> Callable[[str, int], frozenset[str]]:
         """Return which paths a SAMU's calls may take at an instant, by the journal."""
         return paths_allowed(self.record.glance().view.state)
@@ -138,6 +148,9 @@ class Desk:
         to: str = "",
         targets: Sequence[str] = (),
         plan: str = "",
+        site: str = "",
+        overrides: Sequence[str] = (),
+        log: LogClaim | None = None,
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
         if verb.moves:
@@ -155,6 +168,9 @@ class Desk:
             targets=[self.platform.host(t).host for t in targets],
             plan=plan,
             rules=self.rules().digests() if verb is Verb.ADOPT else None,
+            site=site,
+            overrides=overrides,
+            log=log,
         )
 
     def rules_in_force(self) -> dict[str, Any]:
@@ -174,12 +190,23 @@ class Desk:
         if view.state.finished[request.request_id].value != "done":
             raise FailedError("the rules could not be adopted", remedy="sisamu journal rules")
 
-    def submit(self, request_id: str, envelope: Envelope, tell: Tell) -> JournalView:
-        """Submit a request and follow it to its end; RefusedError when it is refused."""
+    def submit(
+        self,
+        request_id: str,
+        envelope: Envelope,
+        tell: Tell,
+        leaves: Sequence[InboxItem] = (),
+    ) -> JournalView:
+        """Submit a request and follow it to its end; RefusedError when it is refused.
+
+        `leaves` are put into the inbox first: what a merge takes in.
+        """
         with (
             self.record.session() as coordination,
             self.record.whole(coordination) as reader,
         ):
+            for leaf in leaves:
+                coordination.put(leaf)
             state, entries = submit(
                 coordination,
                 reader,

@@ -55,6 +55,7 @@ def _print(facts: dict[str, Any]) -> None:
             ("read at", facts["read_at"]),
             *[(f"router {host}", said) for host, said in facts["routers"].items()],
             ("gateway", facts["gateway"]),
+            *[(f"held {host}", f"by token {token}") for host, token in facts["held"].items()],
             ("operation", f"{last['id']} {last['outcome']}" if last else "-"),
         ],
     )

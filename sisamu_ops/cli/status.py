@@ -34,6 +34,13 @@ def _print(facts: dict[str, Any]) -> None:
     )
     if facts["paused"]:
         click.echo("paused   nothing but rescues is dispatched; sisamu leader resume")
+    for one in facts["held"]:
+        click.echo(f"held     {one['target']} has taken token {one['token']}: no leader moves it")
+        click.echo("  remedy: sisamu journal merge DIR, the log of the site that acted alone")
+    for due in facts["second_due"]:
+        said = "OVERDUE since" if due["overdue"] else "due by"
+        click.echo(f"{due['operation']}: second signature {said} {due['by'][:16]}")
+        click.echo("  remedy: sisamu request approve FILE; sisamu request submit FILE")
     rows = [
         (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-", _state(s))
         for s in facts["sites"]

@@ -18,14 +18,16 @@ def target() -> None:
 @output_option
 @click.pass_obj
 def list_targets(app: App, output: str) -> None:
-    """Read every target now: reachable, enrolled, last token, values."""
-    readings = app.enter().desk.read_targets(app.platform.targets)
+    """Read every target now: reachable, enrolled, last token, held, values."""
+    desk = app.enter().desk
+    readings, held = desk.read_targets(app.platform.targets), desk.held_targets()
     facts = [
         {
             "host": host,
             "reachable": reading.reachable,
             "enrolled": reading.enrolled,
             "last_token": str(reading.last) if reading.last else None,
+            "held": str(held[host]) if host in held else None,
             "values": reading.values,
             "durable": reading.durable,
             "problem": reading.problem,
@@ -39,7 +41,7 @@ def list_targets(app: App, output: str) -> None:
                 f["host"],
                 "yes" if f["reachable"] else "NO",
                 "yes" if f["enrolled"] else "NO",
-                f["last_token"] or "-",
+                f"{f['last_token'] or '-'}{' HELD' if f['held'] else ''}",
                 _values(f["values"]) or f["problem"] or "-",
             )
             for f in facts

@@ -15,7 +15,6 @@ from typing import Any
 
 from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
-from sisamu_ops.failover.merged_log import FORK, MergedLog
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import SignatureCheck, Targets
 from sisamu_ops.failover.reading import Reading
@@ -25,6 +24,7 @@ from sisamu_ops.failover.request import (
     REQUEST_FIELDS,
     VOTE_NAMESPACE,
     Envelope,
+    LogClaim,
     Request,
     Verb,
     digest_of,
@@ -75,6 +75,8 @@ class Admission:
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     #: Given where this site is cut off and acts alone.
     alone: Alone | None = None
+    #: Raises RefusedError unless all that is new of a log to merge waits in the inbox, and holds.
+    check_log: Callable[[LogClaim], object] = lambda _: None
 
     def __post_init__(self) -> None:
         """Remember the duplicates to remove with the next entry."""
@@ -97,6 +99,10 @@ class Admission:
             data: dict[str, Any] = {"count": len(flood), "digests": [digest for _, digest in flood]}
             names = [name for name, _ in flood]
             self.writer.write("inbox.overflowed", data, consume=names)
+
+    def discard(self, item: InboxItem) -> None:
+        """Remove with the next entry what needs none of its own."""
+        self._duplicates.add(item.name)
 
     def observe(self, item: InboxItem, policy: TrustPolicy) -> None:
         """Journal what a site's trigger would have done, and why: nothing is dispatched.
@@ -334,13 +340,7 @@ class Admission:
                 "the request names no break-glass log of this platform",
                 remedy="ask with: sisamu journal merge DIR",
             )
-        merged = self.state.merged.get(claim.origin, MergedLog())
-        if claim.size <= merged.size and merged.root([], claim.size) != claim.root:
-            raise _RefusalError(
-                f"{claim.origin} was merged with other entries: one of the two is a fork",
-                remedy="keep both copies: sisamu audit verify DIR",
-                rules=[FORK],
-            )
+        self.check_log(claim)
         return claim.to_json()
 
     def _about_leadership(self, request: Request) -> dict[str, Any]:
@@ -393,7 +393,8 @@ class Admission:
         for host, reading in readings.items():
             last = reading.last
             if last and last.epoch > self.writer.epoch and self.state.held.get(host) != last:
-                data = {"target": host, "token": last.to_json(), "operation": request.request_id}
+                data: dict[str, Any] = {"target": host, "token": last.to_json()}
+                data["operation"] = request.request_id
                 self.writer.write("target.held", data)
 
     def _refuse(

@@ -216,7 +216,8 @@ class Executor:
         one of a site, or of a person, that acted alone.
         """
         if token.epoch > self.writer.epoch and self.state.held.get(host) != token:
-            data = {"target": host, "token": token.to_json(), "operation": operation.operation_id}
+            data: dict[str, Any] = {"target": host, "token": token.to_json()}
+            data["operation"] = operation.operation_id
             self.writer.write("target.held", data)
 
     def _report_refusals(self, operation: Operation, step: Step, ledger: RunLedger) -> None:

@@ -17,6 +17,8 @@ class MergedLog:
     hashes: list[bytes] = field(default_factory=list)
     operations: set[str] = field(default_factory=set)
     epoch: int = 0
+    #: The size of the journal it started from.
+    started: int = 0
     #: Entries there were when it was closed last, 0 before; and those of no form the fold knows.
     closed_size: int = 0
     odd: set[int] = field(default_factory=set)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sisamu_ops.failover.reading import ModeReading
-from sisamu_ops.failover.request import rfc3339
+from sisamu_ops.failover.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.state import Alarm, Operation, State
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu
@@ -23,6 +23,7 @@ def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
         "intended_mode": state.intended_mode(samu.samu_id),
         "read_at": rfc3339(mode.read_at),
         "routers": dict(mode.routers),
+        "held": held_facts(state, (*mode.routers, samu.gateway)),
         "operation": operation_line(last[-1]) if last else None,
     }
 
@@ -51,6 +52,25 @@ def alarm_facts(alarm: Alarm) -> dict[str, Any]:
         "message": alarm.message,
         "time": alarm.time,
     }
+
+
+def second_due_facts(state: State, now: datetime) -> list[dict[str, Any]]:
+    """Return the operations begun on one signature whose second is due, and since when overdue."""
+    return [
+        {
+            "rule": "break-glass.second-due",
+            "operation": o.operation_id,
+            "by": o.second_due,
+            "overdue": parse_rfc3339(o.second_due) < now,
+        }
+        for o in state.operations.values()
+        if o.second_due
+    ]
+
+
+def held_facts(state: State, hosts: Iterable[str]) -> dict[str, str]:
+    """Return the held ones of some targets, with the token each has taken."""
+    return {host: str(state.held[host]) for host in hosts if host in state.held}
 
 
 def operation_line(operation: Operation) -> dict[str, Any]:
@@ -90,6 +110,9 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
     return operation_line(operation) | {
         "reason": operation.reason,
         "principal": operation.principal,
+        "approvers": list(operation.approvers),
+        "second_due": operation.second_due or None,
+        "log": operation.origin or None,
         "plan": operation.plan,
         "findings": list(operation.findings),
         "detail": operation.detail,

@@ -438,6 +438,8 @@ def _merged(state: State, entry: Entry) -> None:
 
 def _take_in(state: State, log: MergedLog, inner: Entry, outer: Entry) -> None:
     data = _data(inner)
+    if inner.kind == "break-glass.begun":
+        log.started = int(data["size"])
     operation_id = data.get("operation", data.get("id"))
     if inner.kind == "request.accepted":
         if operation_id in state.operations or not Verb(data["verb"]).moves:

@@ -20,6 +20,8 @@ def tell(entry: Entry) -> str:
 def concerns(entry: Entry, operation: str) -> bool:
     """Say whether an entry belongs to an operation or request."""
     data: Data = entry.data
+    if entry.kind == "break-glass.merged":
+        data = data["leaf"]["body"]["data"]
     return operation in (data.get("operation"), data.get("request"), data.get("id"))
 
 
@@ -56,6 +58,7 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "adopt": lambda _: "to adopt the rules the leader works by",
     "pause": lambda _: "to pause: nothing but rescues",
     "resume": lambda _: "to resume after a pause",
+    "merge": lambda data: f"to merge {data['log']['origin']}, {data['log']['size']} entries",
 }
 
 
@@ -66,7 +69,9 @@ def _accepted(entry: Entry, data: Data) -> str:
     else:
         what = f"a {data['verb']} of SAMU {', '.join(data['samus'])} to {data['to']}"
     found = "".join(f" Finding: {finding}." for finding in data.get("findings", ()))
-    return f"{who} asked, and signed, {what}: “{data['reason']}”. Accepted.{found}"
+    also = "".join(f" {one['principal']} approved." for one in data["request"].get("approvals", ()))
+    due = f" Second signature due {data['second_due']}." if data.get("second_due") else ""
+    return f"{who} asked, and signed, {what}: “{data['reason']}”.{also} Accepted.{due}{found}"
 
 
 def _refused(entry: Entry, data: Data) -> str:
@@ -149,6 +154,29 @@ def _observed(entry: Entry, data: Data) -> str:
     return f"{data['site']}'s trigger (“{data['reason']}”) would have asked for {move}{blocked}."
 
 
+def _approved(entry: Entry, data: Data) -> str:
+    return f"{data['principal']} approved {data['id']}, and signed."
+
+
+def _held(entry: Entry, data: Data) -> str:
+    token = f"{data['token']['epoch']}.{data['token']['index']}"
+    return f"{data['target']} is held: it has taken token {token}, above this leader's epoch."
+
+
+def _begun(entry: Entry, data: Data) -> str:
+    base = f"{data['size']} agreed entries" if data["size"] else "a journal not yet agreed on"
+    return f"{entry.site} broke the glass: it acts alone, from {base}."
+
+
+def _merged(entry: Entry, data: Data) -> str:
+    inner = Entry(**data["leaf"]["body"])
+    return f"[{data['origin'].rpartition('/')[2]} {data['index']}, {inner.time}] {tell(inner)}"
+
+
+def _closed(entry: Entry, data: Data) -> str:
+    return f"{data['origin']} is merged: {data['size']} entries, epochs up to {data['epoch']}."
+
+
 def _overflowed(entry: Entry, data: Data) -> str:
     return f"{data['count']} documents that nobody signed were removed from the inbox."
 
@@ -171,5 +199,10 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "rules.adopted": _adopted,
     "alarm.raised": _alarmed,
     "trigger.observed": _observed,
+    "request.approved": _approved,
+    "target.held": _held,
+    "break-glass.begun": _begun,
+    "break-glass.merged": _merged,
+    "break-glass.closed": _closed,
     "inbox.overflowed": _overflowed,
 }

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 
 from sisamu_ops.failover.folding import Folding
+from sisamu_ops.failover.merged_log import FORK
 from sisamu_ops.failover.request import Envelope, digest_of, inbox_name
 from sisamu_ops.failover.state import Answer, State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import InboxItem, JournalReader
 from sisamu_ops.leadership.port import Coordination
-from sisamu_ops.model.errors import LeadershipError, RefusedError, UnknownOutcomeError
+from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError, UnknownOutcomeError
 
 Tell = Callable[[Entry], None]
 
@@ -78,16 +79,14 @@ def submit(
     follower = _Follower(coordination, reader, policy)
     follower.pull()
     answer = _answer(follower.state, request_id, envelope)
-    if answer is None:
+    if answer is None or _brings_approval(follower.state, request_id, envelope):
         if serve is None:
             _require_leader(coordination, session_timeout_s)
         payload = envelope.payload()
         coordination.put(InboxItem(name=inbox_name(request_id, payload), payload=payload))
         if serve is not None:
             serve(coordination)
-        follower.until(
-            lambda: _answer(follower.state, request_id, envelope) is not None, tell, ANSWER_S
-        )
+        follower.until(lambda: _heard(follower.state, request_id, envelope), tell, ANSWER_S)
         answer = _answer(follower.state, request_id, envelope)
     if answer is None:
         raise UnknownOutcomeError(
@@ -137,7 +136,29 @@ def _answer(state: State, request_id: str, envelope: Envelope) -> Answer | None:
     return state.answers.get(digest_of(envelope.payload()))
 
 
+def _brings_approval(state: State, request_id: str, envelope: Envelope) -> bool:
+    """Say whether it brings a second signature that an operation under way still lacks."""
+    operation = state.operations.get(request_id)
+    if operation is None or not operation.second_due:
+        return False
+    refused = state.answers.get(digest_of(envelope.payload()))
+    if refused is not None:
+        _require_accepted(refused)
+    return bool(envelope.approvers())
+
+
+def _heard(state: State, request_id: str, envelope: Envelope) -> bool:
+    """Say whether the request has its answer, and what it brings has been taken."""
+    if _brings_approval(state, request_id, envelope):
+        return False
+    return _answer(state, request_id, envelope) is not None
+
+
 def _require_accepted(answer: Answer) -> None:
+    if FORK in answer.rules:
+        raise IntegrityError(
+            answer.reason, place=f"entry {answer.index}", remedy=answer.remedy
+        )
     if not answer.accepted:
         rules = f" (rule {', '.join(answer.rules)})" if answer.rules else ""
         raise RefusedError(
