@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,9 +16,13 @@ from sisamu_ops.cli.render import emit, say, wrapped
 from sisamu_ops.model.errors import StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.request import Request
+    from sisamu_ops.failover.request import Envelope, Request
     from sisamu_ops.journal.entry import Entry
+    from sisamu_ops.journal.port import InboxItem
     from sisamu_ops.record import JournalView
+
+#: Where the file that --out names waits in Click's context.
+_OUT = "sisamu.out"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,9 +37,41 @@ def request_options(command: Command) -> Command:
         show_default=True,
         help="Minutes after which the request is refused.",
     )(command)
+    command = click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=None,
+        expose_value=False,
+        callback=_keep_file,
+        help="Write the signed request here, submit nothing; needs no network path.",
+    )(command)
     return click.option("--reason", required=True, help="Why; it is journalled. No phone numbers.")(
         command
     )
+
+
+def _keep_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    """Keep the file for whoever carries the request out: no command has to pass it on."""
+    del param
+    ctx.meta[_OUT] = value
+
+
+def chosen_file() -> Path | None:
+    """Return the file that --out names."""
+    found: Path | None = click.get_current_context().meta.get(_OUT)
+    return found
+
+
+def prepare(app: App, request: Request, output: str) -> None:
+    """Sign a request and write it to the file that --out names; nothing is submitted."""
+    out = chosen_file()
+    if out is None:
+        raise ValueError("no file was named")
+    envelope = app.sign(request)
+    app.write_request(out, envelope)
+    facts = {"id": request.request_id, "file": str(out), "principal": envelope.principal}
+    emit(facts, output, lambda: click.echo(f"{request.request_id}: written to {out}"))
+    say(f"go on: sisamu request approve {out}; sisamu request submit {out}")
 
 
 def lifetime(expires_min: int) -> timedelta:
@@ -61,20 +98,33 @@ def detachable(request_id: str) -> Iterator[None]:
         ) from error
 
 
-def carry_out(app: App, request: Request, output: str) -> None:
-    """Sign, submit, follow to the end, render, and exit by the outcome."""
+def carry_out(
+    app: App, request: Request, output: str, leaves: Sequence[InboxItem] = ()
+) -> None:
+    """Sign, submit, follow to the end, render, and exit by the outcome; or only write it."""
     app.platform  # noqa: B018 - the inventory's problems come before anything is signed
-    app.enter()
-    envelope = app.sign(request)
-    say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
+    if chosen_file() is not None:
+        prepare(app, request, output)
+    else:
+        carry_out_signed(app, app.sign(request), output, leaves)
+
+
+def carry_out_signed(
+    app: App, envelope: Envelope, output: str, leaves: Sequence[InboxItem] = ()
+) -> None:
+    """Submit what is signed, follow it to its end, render, and exit by the outcome."""
+    from sisamu_ops.failover.request import parse_request
+
+    request_id = parse_request(envelope.document.encode()).request_id
+    say(f"request {request_id}, signed by {envelope.principal or 'an unknown key'}")
     try:
-        with detachable(request.request_id):
-            view = app.desk.submit(request.request_id, envelope, tell_entry)
+        with detachable(request_id):
+            view = app.enter().desk.submit(request_id, envelope, tell_entry, leaves)
     except UnknownOutcomeError:
-        facts = {"id": request.request_id, "outcome": "unknown"}
-        emit(facts, output, lambda: click.echo(f"{request.request_id}: unknown"))
+        facts = {"id": request_id, "outcome": "unknown"}
+        emit(facts, output, lambda: click.echo(f"{request_id}: unknown"))
         raise
-    conclude(view, request.request_id, output)
+    conclude(view, request_id, output)
 
 
 def conclude(view: JournalView, request_id: str, output: str) -> None:

@@ -23,6 +23,7 @@ NOUNS = {
     "agent": ("agent", "The daemon of one site."),
     "audit": ("audit", "Show, tell and verify the journal."),
     "chaos": ("chaos", "Faults that carry their cure, in a lab only."),
+    "break-glass": ("break_glass", "Act alone on a cut-off site."),
     "doctor": ("doctor", "Am I authorised, are leader, sites and targets reachable?"),
     "failback": ("move", "Planned return of SAMUs to nominal."),
     "failover": ("move", "Rescue: the present path is broken."),
@@ -31,6 +32,7 @@ NOUNS = {
     "leader": ("leader", "Who leads, who could, and handing it over."),
     "operation": ("operation", "List, show and follow operations."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
+    "request": ("request", "Requests as files: look, approve, submit."),
     "samu": ("samu", "SAMUs: modes, readings, the printable card."),
     "status": ("status", "The platform at a glance."),
     "switchover": ("move", "Planned move of SAMUs, both sides healthy."),
@@ -50,7 +52,7 @@ class Nouns(click.Group):
         if cmd_name not in NOUNS:
             return None
         module = importlib.import_module(f"sisamu_ops.cli.{NOUNS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

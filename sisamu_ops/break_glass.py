@@ -1,0 +1,266 @@
+"""Breaking the glass: a site that reaches no leader acts alone, in a log of its own.
+
+The log lives below the site's home, `break-glass/<n>/`, on the embedded coordination. What the
+site knows of the journal is its replica; what it does is for the leader to merge later. Nothing is
+begun, and nothing signed for, while a leader can be reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sisamu_ops.agent import Neighbours, Term
+from sisamu_ops.doors.local import LocalCoordination, read_epoch
+from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
+from sisamu_ops.failover.folding import Folding
+from sisamu_ops.failover.overview import second_due_facts
+from sisamu_ops.failover.request import Envelope, Request, parse_request
+from sisamu_ops.failover.state import State
+from sisamu_ops.failover.submit import Tell, submit
+from sisamu_ops.journal.checkpoint import parse_checkpoint
+from sisamu_ops.journal.glass_log import BEGUN, log_keys, log_number, log_origin, log_policy
+from sisamu_ops.journal.keys import Policy, SiteKeys
+from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
+from sisamu_ops.journal.replica import Replica
+from sisamu_ops.journal.replicate import Replicator
+from sisamu_ops.leadership.port import Coordination, Leadership
+from sisamu_ops.model.errors import ConfigurationError, LeadershipError, RefusedError
+from sisamu_ops.model.platform import Platform
+from sisamu_ops.record import JournalView
+
+#: Where a site keeps its own logs, below its home.
+LOGS = "break-glass"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnLog:
+    """One log of a site: where it is, its origin, and how much of it the journal has closed."""
+
+    directory: Path
+    origin: str
+    merged_size: int
+
+    @property
+    def number(self) -> int:
+        """Return its number at the site."""
+        return log_number(self.origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakGlass:
+    """What a site can do alone; `neighbours` opens its doors for runs kept in a directory."""
+
+    platform: Platform
+    keys: SiteKeys
+    trust: Policy
+    home: Path
+    neighbours: Callable[[Path], Neighbours]
+    connect: Callable[[], Coordination]
+    now: Callable[[], datetime]
+
+    # --- reading ------------------------------------------------------------------------
+
+    def logs(self) -> list[OwnLog]:
+        """Return this site's logs, oldest first."""
+        return self._logs(self._journal())
+
+    def facts(self, log: OwnLog) -> dict[str, Any]:
+        """Return what a log holds, how far it is merged, and whose second signature is due."""
+        view = self.view(log)
+        return {
+            "number": log.number,
+            "origin": log.origin,
+            "begun_at": view.entries[0].time if view.entries else None,
+            "size": view.state.size,
+            "epoch": view.state.epoch,
+            "merged_size": log.merged_size,
+            "operations": list(view.state.operations),
+            "second_due": second_due_facts(view.state, self.now()),
+        }
+
+    def view(self, log: OwnLog) -> JournalView:
+        """Read a log, every entry verified."""
+        folding = Folding(self._policy(log.origin))
+        entries = folding.pull(ReplicaReader(LocalFiles(log.directory / "journal")))
+        return JournalView(entries=entries, state=folding.state, source=log.origin, live=True)
+
+    def find(self, number: int) -> OwnLog:
+        """Return one of this site's logs; ConfigurationError when there is none of that number."""
+        for log in self.logs():
+            if log.number == number:
+                return log
+        raise ConfigurationError(
+            f"this site has no log {number}",
+            place=str(self.home / LOGS),
+            remedy=f"list them: sisamu break-glass list --home {self.home}",
+        )
+
+    def _logs(self, journal: State) -> list[OwnLog]:
+        parent = self.home / LOGS
+        names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+        return [self._log(int(n), journal) for n in sorted(names, key=len) if n.isdigit()]
+
+    def _log(self, number: int, journal: State) -> OwnLog:
+        platform = self.platform.policy.platform
+        origin = log_origin(platform, self.keys.site, number)
+        merged = journal.merged.get(origin)
+        return OwnLog(
+            directory=self.home / LOGS / str(number), origin=origin,
+            merged_size=merged.closed_size if merged else 0,
+        )  # fmt: skip
+
+    def _journal(self) -> State:
+        """Fold the site's replica; IntegrityError when it does not verify."""
+        folding = Folding(self.trust)
+        folding.pull(self._replica())
+        return folding.state
+
+    def _replica(self) -> ReplicaReader:
+        return ReplicaReader(LocalFiles(self.home / "journal"))
+
+    def _policy(self, origin: str) -> Policy:
+        policy = log_policy(self.trust, origin)
+        if policy is None:
+            raise ConfigurationError(
+                f"the policy does not know {self.keys.site}",
+                place=str(self.home),
+                remedy="give the site the policy of its platform",
+            )
+        return policy
+
+    # --- acting -------------------------------------------------------------------------
+
+    def check(self, request: Request, approvers: tuple[str, ...]) -> None:
+        """Refuse what would be refused, before anything is signed or begun."""
+        self._refuse(request, approvers, self._leader())
+
+    def start(self, envelope: Envelope, tell: Tell) -> JournalView:
+        """Carry a request out here and now; RefusedError, or LeadershipError when one runs."""
+        request = parse_request(envelope.document.encode())
+        leader = self._leader()
+        self._refuse(request, envelope.approvers(), leader)
+        log = self._open_log()
+        alone = Alone(site=self.keys.site, leader=leader.site if leader else "")
+        coordination = LocalCoordination(log.directory)
+        policy = self._policy(log.origin)
+        state, entries = submit(
+            coordination, coordination, policy, request.request_id, envelope, tell=tell,
+            serve=lambda _: self._serve(log, coordination, alone, request), session_timeout_s=0,
+        )  # fmt: skip
+        return JournalView(entries=entries, state=state, source=log.origin, live=True)
+
+    def _leader(self) -> Leadership | None:
+        """Return who leads, waiting as long as a takeover lasts; None where nobody is reached."""
+        with suppress(LeadershipError):
+            coordination = self.connect()
+            try:
+                return self._await_leader(coordination)
+            finally:
+                coordination.close()
+        return None
+
+    def _await_leader(self, coordination: Coordination) -> Leadership | None:
+        deadline = time.monotonic() + 2 * self.platform.policy.session_timeout_ms / 1000 + 2
+        while (leader := coordination.leader()) is None and time.monotonic() < deadline:
+            coordination.await_change(0.5)
+        return leader
+
+    def _refuse(
+        self, request: Request, approvers: tuple[str, ...], leader: Leadership | None
+    ) -> None:
+        alone = Alone(site=self.keys.site, leader=leader.site if leader else "")
+        found = [f for f in judge_alone(request, request.to, approvers, alone) if f.blocks]
+        if found:
+            raise RefusedError(
+                "; ".join(f.message for f in found),
+                place=f"rule {', '.join(f.rule for f in found)}",
+                remedy="; ".join(dict.fromkeys(f.remedy for f in found)),
+            )
+
+    def _open_log(self) -> OwnLog:
+        """Return the newest log, a new one once the journal has closed it."""
+        journal = self._journal()
+        logs = self._logs(journal)
+        if logs and not logs[-1].merged_size:
+            return logs[-1]
+        return self._log(logs[-1].number + 1 if logs else 1, journal)
+
+    def _serve(
+        self, log: OwnLog, coordination: LocalCoordination, alone: Alone, request: Request
+    ) -> None:
+        """Lead this log as long as there is something to do, then sign it."""
+        neighbours = self.neighbours(log.directory)
+        folding = self._fold_on(log, coordination)
+        floor = self._epoch(folding.state, neighbours, request) - 1
+        contention = coordination.contend(self.keys.site)
+        tenure = contention.try_lead(floor=floor)
+        if tenure is None:
+            raise LeadershipError(
+                "another process acts in this log", remedy="wait until it ends, then ask again"
+            )
+        try:
+            term = Term(
+                platform=self.platform, keys=self.keys, policy=self._policy(log.origin),
+                neighbours=neighbours, tenure=tenure, submit=coordination.put, folding=folding,
+                alone=alone,
+            )  # fmt: skip
+            self._begin(term)
+            while term.serve(coordination):
+                pass
+            term.leave()
+        finally:
+            contention.close()
+        self._sign(log, coordination)
+
+    def _fold_on(self, log: OwnLog, coordination: Coordination) -> Folding:
+        """Fold the replica, then this log: what a site alone knows."""
+        state = self._journal()
+        state.begin_own_log()
+        folding = Folding(self._policy(log.origin), state)
+        folding.pull(coordination)
+        return folding
+
+    def _epoch(self, state: State, neighbours: Neighbours, request: Request) -> int:
+        sites = tuple(self.platform.sites)
+        return own_epoch(self.keys.site, sites, self._seen(state, neighbours, request))
+
+    def _seen(self, state: State, neighbours: Neighbours, request: Request) -> Iterator[int]:
+        """Give every epoch this site can learn of: journal, counter, its own logs, fences."""
+        yield state.floor
+        yield from (token.epoch for token in state.held.values())
+        yield from (read_epoch(log.directory) for log in self._logs(state))
+        with suppress(LeadershipError):  # cut off: the counter cannot be read
+            coordination = self.connect()
+            try:
+                yield coordination.epoch()
+            finally:
+                coordination.close()
+        gateways = [self.platform.samu(s).gateway for s in request.samus]
+        readings = neighbours.targets.read([*self.platform.routers, *gateways])
+        yield from (reading.last.epoch for reading in readings.values() if reading.last)
+
+    def _begin(self, term: Term) -> None:
+        """Write what the log starts from, once; then settle what an earlier run left open."""
+        if not term.state.size:
+            note = self._replica().checkpoint() or b""
+            size = parse_checkpoint(note).head.size if note else 0
+            data: dict[str, Any] = {"site": self.keys.site, "checkpoint": note.decode()}
+            term.writer.write(BEGUN, data | {"size": size})
+        term.begin()
+
+    def _sign(self, log: OwnLog, coordination: Coordination) -> None:
+        """Sign the log as far as it is; it is this site's word alone."""
+        replica = Replica(log.directory / "journal")
+        try:
+            Replicator(
+                replica=replica, keys=log_keys(self.keys, log.origin),
+                policy=self._policy(log.origin), now_s=lambda: int(self.now().timestamp()),
+            ).endorse(coordination, leads=True)  # fmt: skip
+        finally:
+            replica.close()

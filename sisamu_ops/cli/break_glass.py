@@ -1,0 +1,166 @@
+"""`sisamu break-glass`: a site that reaches no leader acts alone, in a log of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sisamu_ops.app import App
+from sisamu_ops.cli.follow import (
+    chosen_file,
+    conclude,
+    lifetime,
+    prepare,
+    request_options,
+    tell_entry,
+)
+from sisamu_ops.cli.render import emit, output_option, print_facts, print_table, say, wrapped
+from sisamu_ops.model.errors import ConfigurationError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="The site's home: keys/, ssh/id_ed25519, journal/, break-glass/.",
+)
+
+
+@click.group("break-glass")
+def break_glass() -> None:
+    """Act alone on a cut-off site, and see what was done alone."""
+
+
+@break_glass.command()
+@output_option
+@request_options
+@click.option("--override", "overrides", multiple=True, help="A rule to set aside by name.")
+@click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
+@click.option("--samu", "samus", multiple=True, required=True, help="SAMU; may be repeated.")
+@click.option("--site", required=True, help="The site that is cut off.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="The site's home; needed unless --out only writes the request.",
+)
+@click.argument("verb", type=click.Choice(["switchover", "failover", "failback"]))
+@click.pass_obj
+def start(
+    app: App,
+    verb: str,
+    home: Path | None,
+    site: str,
+    samus: tuple[str, ...],
+    to: str,
+    overrides: tuple[str, ...],
+    reason: str,
+    expires_min: int,
+    output: str,
+) -> None:
+    """Move SAMUs from a site that reaches no leader.
+
+    Towards a safer mode one signature is enough, and the second is due within an hour. All else
+    needs two first: write the request with --out, have it approved, then use `break-glass run`.
+    """
+    from sisamu_ops.failover.request import Verb
+
+    request = app.desk_apart.new_request(
+        Verb(verb), reason=reason, lifetime=lifetime(expires_min), samus=samus, to=to,
+        site=site, overrides=overrides,
+    )  # fmt: skip
+    if chosen_file() is not None:
+        prepare(app, request, output)
+        return
+    if home is None:
+        raise ConfigurationError(
+            "the site's home is not named", place="--home", remedy="add --home DIR, or --out FILE"
+        )
+    glass = app.break_glass(site, home)
+    glass.check(request, ())
+    envelope = app.sign(request)
+    say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
+    conclude(glass.start(envelope, tell_entry), request.request_id, output)
+
+
+@break_glass.command("run")
+@output_option
+@_HOME
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def run_prepared(app: App, file: Path, home: Path, output: str) -> None:
+    """Carry out a request written with --out, with its approvals.
+
+    Also brings a second signature that was still due for what has been done.
+    """
+    from sisamu_ops.failover.request import open_envelope, parse_request
+
+    envelope = app.named(open_envelope(app.read_request(file)))
+    request = parse_request(envelope.document.encode())
+    glass = app.break_glass(request.site, home)
+    conclude(glass.start(envelope, tell_entry), request.request_id, output)
+
+
+@break_glass.command("list")
+@output_option
+@_HOME
+@click.pass_obj
+def list_logs(app: App, home: Path, output: str) -> None:
+    """List this site's own logs, and what is due."""
+    glass = app.break_glass("", home)
+    facts = [glass.facts(log) for log in glass.logs()]
+
+    def table() -> None:
+        rows = [
+            (f["number"], f["size"], f["epoch"], (f["begun_at"] or "-")[:19], _merged(f))
+            for f in facts
+        ]
+        print_table("own logs", ["log", "entries", "epoch", "begun (UTC)", "merged"], rows)
+        _print_due(facts)
+
+    emit(facts, output, table)
+
+
+def _merged(fact: dict[str, Any]) -> str:
+    if not fact["merged_size"]:
+        return "no"
+    return "yes" if fact["merged_size"] == fact["size"] else f"{fact['merged_size']} entries"
+
+
+def _print_due(facts: list[dict[str, Any]]) -> None:
+    for due in (one for fact in facts for one in fact["second_due"]):
+        said = "OVERDUE since" if due["overdue"] else "due by"
+        click.echo(f"{due['rule']}: {due['operation']}: {said} {due['by'][:16]}")
+
+
+@break_glass.command()
+@output_option
+@_HOME
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="Write the first request whose second signature is due, for `request approve`.")  # fmt: skip
+@click.argument("number", type=click.IntRange(1))
+@click.pass_obj
+def show(app: App, number: int, home: Path, out: Path | None, output: str) -> None:
+    """Show one of this site's logs, entry by entry."""
+    from sisamu_ops.failover.story import tell
+
+    glass = app.break_glass("", home)
+    log = glass.find(number)
+    facts = glass.facts(log)
+    told = [{**entry.body, "told": tell(entry)} for entry in glass.view(log).entries]
+
+    def table() -> None:
+        shown = ("origin", "size", "epoch", "begun_at", "merged_size")
+        print_facts(f"log {number}", {name: facts[name] for name in shown})
+        for fact in told:
+            click.echo(wrapped(fact["told"], first=f"{fact['time'][11:23]} {fact['index']:>4}  "))
+        _print_due([facts])
+
+    emit(facts | {"entries": told}, output, table)
+    if out is not None:
+        app.write_request(out, glass.due_envelope(log))
+        say(f"written to {out}; have it approved: sisamu request approve {out}")
