@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -28,12 +28,13 @@ from sisamu_ops.model.errors import (
 
 if TYPE_CHECKING:
     from sisamu_ops.agent import Neighbours, SiteAgent
+    from sisamu_ops.break_glass import BreakGlass
     from sisamu_ops.desk import Desk
     from sisamu_ops.doctor import Check
     from sisamu_ops.doors.playbooks import AnsiblePlaybooks
     from sisamu_ops.doors.ssh import SshTargets
     from sisamu_ops.failover.in_force import Rules
-    from sisamu_ops.failover.request import Envelope, Request
+    from sisamu_ops.failover.request import Approval, Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
     from sisamu_ops.journal.port import ReplicaFiles
@@ -164,17 +165,10 @@ class App:
     def site_agent(self, site: str, home: Path) -> Iterator[SiteAgent]:
         """Compose the daemon of one site."""
         from sisamu_ops.agent import SiteAgent
-        from sisamu_ops.journal.keys import load_site_keys
         from sisamu_ops.leadership.contending import check_votes
 
         check_votes(self.platform)
-        keys = load_site_keys(home / "keys")
-        if keys.site != site or site not in self.platform.sites:
-            raise ConfigurationError(
-                f"the keys are those of {keys.site}, not of {site}",
-                place=str(home / "keys"),
-                remedy="start the agent of a site with that site's home",
-            )
+        keys = self._keys_of(site, home)
         with self._replicator(home, keys) as (replicator, found):
             yield SiteAgent(
                 platform=self.platform,
@@ -184,6 +178,39 @@ class App:
                 neighbours=self._neighbours(home, home / "ssh/id_ed25519"),
                 found=found,
             )
+
+    def break_glass(self, site: str, home: Path) -> BreakGlass:
+        """Return what a site can do alone; with no site named, the one whose home it is."""
+        from sisamu_ops.break_glass import BreakGlass
+
+        if self.is_local:
+            raise ConfigurationError(
+                "this platform is one directory: nothing in it can be cut off",
+                place=str(self.options.inventory),
+                remedy="act with switchover, failover or failback",
+            )
+        key = home / "ssh/id_ed25519"
+        return BreakGlass(
+            platform=self.platform,
+            keys=self._keys_of(site, home),
+            trust=self.trust,
+            home=home,
+            neighbours=lambda directory: self._neighbours(directory, key),
+            connect=self.connect,
+            now=utc_now,
+        )
+
+    def _keys_of(self, site: str, home: Path) -> SiteKeys:
+        from sisamu_ops.journal.keys import load_site_keys
+
+        keys = load_site_keys(home / "keys")
+        if keys.site not in self.platform.sites or site not in ("", keys.site):
+            raise ConfigurationError(
+                f"the keys are those of {keys.site}, not of {site or 'a site of this platform'}",
+                place=str(home / "keys"),
+                remedy="name a site and that site's own home",
+            )
+        return keys
 
     # --- who and where ------------------------------------------------------------------
 
@@ -302,9 +329,43 @@ class App:
 
         document = request.document()
         signature = openssh.sign(document, self.identity, NAMESPACE)
-        signers = self.platform.policy.allowed_signers
-        principal = openssh.find_principal(document, signature, signers)
+        principal = self._signer(document, signature)
         return Envelope(document=document.decode(), signature=signature, principal=principal)
+
+    def approve(self, document: bytes) -> Approval:
+        """Sign what somebody else asks; RefusedError for a key that nobody knows."""
+        from sisamu_ops.doors import openssh
+        from sisamu_ops.failover.request import VOTE_NAMESPACE, Approval
+
+        signature = openssh.sign(document, self.identity, VOTE_NAMESPACE)
+        principal = self._signer(document, signature)
+        if not principal:
+            raise RefusedError(
+                "your key is not among the allowed signers: your approval would not count",
+                place=str(self.platform.policy.allowed_signers),
+                remedy="name another key with --identity",
+            )
+        return Approval(principal=principal, signature=signature)
+
+    def named(self, envelope: Envelope) -> Envelope:
+        """Return it with who signed it, where this machine knows and the other did not."""
+        if envelope.principal:
+            return envelope
+        principal = self._signer(envelope.document.encode(), envelope.signature)
+        return replace(envelope, principal=principal)
+
+    def verifies(self, document: bytes, signature: str, principal: str, namespace: str) -> bool:
+        """Say whether the allowed signers bear out who signed."""
+        from sisamu_ops.doors import openssh
+
+        signers = self.platform.policy.allowed_signers
+        return openssh.verify(document, signature, principal, namespace, signers)
+
+    def _signer(self, document: bytes, signature: str) -> str:
+        from sisamu_ops.doors import openssh
+
+        signers = self.platform.policy.allowed_signers
+        return openssh.find_principal(document, signature, signers)
 
     def _principal(self) -> str:
         """Return who the operator's key signs as, or an empty string."""
@@ -313,7 +374,7 @@ class App:
 
         probe = b"not a request: sisamu doctor"
         signature = openssh.sign(probe, self.identity, NAMESPACE)
-        return openssh.find_principal(probe, signature, self.platform.policy.allowed_signers)
+        return self._signer(probe, signature)
 
     def _ansible_playbook(self) -> str:
         """Return how another shell on this machine calls ansible-playbook."""
@@ -333,19 +394,13 @@ class App:
     def _neighbours(self, home: Path, key: Path) -> Neighbours:
         """Open the doors an agent acts through."""
         from sisamu_ops.agent import Neighbours
-        from sisamu_ops.doors import openssh
         from sisamu_ops.leadership import lease_record
-
-        allowed = self.platform.policy.allowed_signers
-
-        def signatures(document: bytes, signature: str, principal: str, namespace: str) -> bool:
-            return openssh.verify(document, signature, principal, namespace, allowed)
 
         return Neighbours(
             connect=lambda: self.connect(self.platform.policy.session_timeout_ms / 1000),
             targets=self.targets(key),
             runner=self._playbooks(home, key),
-            signatures=signatures,
+            signatures=self.verifies,
             now=utc_now,
             open_peer=lambda site: self.open_replica(site, key),
             on_tenure=lease_record.LeaseRecord(home / lease_record.NAME).follow,
@@ -453,14 +508,19 @@ class App:
 def verify_copy(
     directory: Path, policy: TrustPolicy | None, known: Sequence[bytes]
 ) -> VerifyReport:
-    """Verify a copied journal: needs the directory and the policy, and nothing else."""
+    """Verify a copied journal: needs the directory and the policy, and nothing else.
+
+    The log of a site that acted alone is verified as what it says it is, by that site's keys.
+    """
     from sisamu_ops.doors import openssh
-    from sisamu_ops.journal.reader import LocalFiles
+    from sisamu_ops.journal.glass_log import policy_for
+    from sisamu_ops.journal.reader import ReplicaReader, journal_files
     from sisamu_ops.journal.verify import verify_directory
 
+    files = journal_files(directory)
     return verify_directory(
-        LocalFiles(directory),
-        policy,
+        files,
+        policy and policy_for(ReplicaReader(files), policy),
         known_checkpoints=known,
         check_sshsig=openssh.verify_with_text,
     )

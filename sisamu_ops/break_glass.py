@@ -20,7 +20,7 @@ from sisamu_ops.doors.local import LocalCoordination, read_epoch
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.overview import second_due_facts
-from sisamu_ops.failover.request import Envelope, Request, parse_request
+from sisamu_ops.failover.request import Envelope, Request, accepted_envelope, parse_request
 from sisamu_ops.failover.state import State
 from sisamu_ops.failover.submit import Tell, submit
 from sisamu_ops.journal.checkpoint import parse_checkpoint
@@ -89,6 +89,17 @@ class BreakGlass:
         folding = Folding(self._policy(log.origin))
         entries = folding.pull(ReplicaReader(LocalFiles(log.directory / "journal")))
         return JournalView(entries=entries, state=folding.state, source=log.origin, live=True)
+
+    def due(self, log: OwnLog) -> Envelope:
+        """Return the first request of a log that still lacks its second signature."""
+        view = self.view(log)
+        due = {one["operation"] for one in second_due_facts(view.state, self.now())}
+        for entry in view.entries:
+            if entry.kind == "request.accepted" and entry.data["id"] in due:
+                return accepted_envelope(entry)
+        raise ConfigurationError(
+            "no second signature is due", place=log.origin, remedy="leave --out out"
+        )
 
     def find(self, number: int) -> OwnLog:
         """Return one of this site's logs; ConfigurationError when there is none of that number."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.in_force import Rules, differing
+from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.merging import leaf_item, read_log
 from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import Targets
@@ -18,6 +21,7 @@ from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.journal.reader import ReplicaReader, journal_files
 from sisamu_ops.leadership.contending import check_leader_site
 from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import FailedError
@@ -172,6 +176,17 @@ class Desk:
             overrides=overrides,
             log=log,
         )
+
+    def read_log(self, directory: Path) -> tuple[LogClaim, list[InboxItem]]:
+        """Read the log of a site that acted alone, and what of it the journal does not have yet.
+
+        IntegrityError when an entry is not the site's, or the log not one of this platform's.
+        """
+        reader = ReplicaReader(journal_files(directory))
+        claim, leaves = read_log(reader, self.record.trust, place=str(directory))
+        merged = self.record.journal().state.merged.get(claim.origin, MergedLog())
+        new = enumerate(leaves[merged.size :], start=merged.size)
+        return claim, [leaf_item(claim.root, index, leaf) for index, leaf in new]
 
     def rules_in_force(self) -> dict[str, Any]:
         """Return each rule document's digest, as adopted and as this machine has it."""

@@ -18,6 +18,7 @@ from sisamu_ops.cli.follow import (
     tell_entry,
 )
 from sisamu_ops.cli.render import emit, output_option, print_facts, print_table, say, wrapped
+from sisamu_ops.cli.request_file import read_envelope, write_envelope
 from sisamu_ops.model.errors import ConfigurationError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -69,7 +70,7 @@ def start(
     """
     from sisamu_ops.failover.request import Verb
 
-    request = app.desk_apart.new_request(
+    request = app.desk.new_request(
         Verb(verb), reason=reason, lifetime=lifetime(expires_min), samus=samus, to=to,
         site=site, overrides=overrides,
     )  # fmt: skip
@@ -97,9 +98,9 @@ def run_prepared(app: App, file: Path, home: Path, output: str) -> None:
 
     Also brings a second signature that was still due for what has been done.
     """
-    from sisamu_ops.failover.request import open_envelope, parse_request
+    from sisamu_ops.failover.request import parse_request
 
-    envelope = app.named(open_envelope(app.read_request(file)))
+    envelope = read_envelope(app, file)
     request = parse_request(envelope.document.encode())
     glass = app.break_glass(request.site, home)
     conclude(glass.start(envelope, tell_entry), request.request_id, output)
@@ -141,7 +142,7 @@ def _print_due(facts: list[dict[str, Any]]) -> None:
 @output_option
 @_HOME
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="Write the first request whose second signature is due, for `request approve`.")  # fmt: skip
+              help="Write the first request that is due a second signature here.")  # fmt: skip
 @click.argument("number", type=click.IntRange(1))
 @click.pass_obj
 def show(app: App, number: int, home: Path, out: Path | None, output: str) -> None:
@@ -151,16 +152,17 @@ def show(app: App, number: int, home: Path, out: Path | None, output: str) -> No
     glass = app.break_glass("", home)
     log = glass.find(number)
     facts = glass.facts(log)
-    told = [{**entry.body, "told": tell(entry)} for entry in glass.view(log).entries]
+    entries = glass.view(log).entries
 
     def table() -> None:
         shown = ("origin", "size", "epoch", "begun_at", "merged_size")
-        print_facts(f"log {number}", {name: facts[name] for name in shown})
-        for fact in told:
-            click.echo(wrapped(fact["told"], first=f"{fact['time'][11:23]} {fact['index']:>4}  "))
+        print_facts(f"log {number}", [(name, str(facts[name] or "-")) for name in shown])
+        for entry in entries:
+            click.echo(wrapped(tell(entry), first=f"{entry.time[11:23]} {entry.index:>4}  "))
         _print_due([facts])
 
+    told = [{**entry.body, "told": tell(entry)} for entry in entries]
     emit(facts | {"entries": told}, output, table)
     if out is not None:
-        app.write_request(out, glass.due_envelope(log))
+        write_envelope(out, glass.due(log))
         say(f"written to {out}; have it approved: sisamu request approve {out}")

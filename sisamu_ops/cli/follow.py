@@ -13,6 +13,7 @@ import click
 
 from sisamu_ops.app import App
 from sisamu_ops.cli.render import emit, say, wrapped
+from sisamu_ops.cli.request_file import write_envelope
 from sisamu_ops.model.errors import StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def prepare(app: App, request: Request, output: str) -> None:
     if out is None:
         raise ValueError("no file was named")
     envelope = app.sign(request)
-    app.write_request(out, envelope)
+    write_envelope(out, envelope)
     facts = {"id": request.request_id, "file": str(out), "principal": envelope.principal}
     emit(facts, output, lambda: click.echo(f"{request.request_id}: written to {out}"))
     say(f"go on: sisamu request approve {out}; sisamu request submit {out}")
@@ -98,9 +99,7 @@ def detachable(request_id: str) -> Iterator[None]:
         ) from error
 
 
-def carry_out(
-    app: App, request: Request, output: str, leaves: Sequence[InboxItem] = ()
-) -> None:
+def carry_out(app: App, request: Request, output: str, leaves: Sequence[InboxItem] = ()) -> None:
     """Sign, submit, follow to the end, render, and exit by the outcome; or only write it."""
     app.platform  # noqa: B018 - the inventory's problems come before anything is signed
     if chosen_file() is not None:

@@ -1,6 +1,8 @@
-"""`sisamu journal`: the rules in force, and adopting others."""
+"""`sisamu journal`: the rules in force, adopting others, taking in a lone site's log."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -11,7 +13,7 @@ from sisamu_ops.cli.render import emit, output_option, print_table
 
 @click.group()
 def journal() -> None:
-    """The rules in force, and adopting others."""
+    """The rules in force, and the logs of sites that acted alone."""
 
 
 @journal.command()
@@ -58,3 +60,22 @@ def adopt(app: App, reason: str, expires_min: int, output: str) -> None:
         Verb.ADOPT, reason=reason, lifetime=lifetime(expires_min)
     )
     carry_out(app, request, output)
+
+
+@journal.command()
+@output_option
+@request_options
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.pass_obj
+def merge(app: App, directory: Path, reason: str, expires_min: int, output: str) -> None:
+    """Take the log of a site that acted alone into the journal.
+
+    DIRECTORY is the log, or a copy of it. Its entries are wrapped whole and never carried out
+    again; for each SAMU the higher token wins. Exits 8 when it is not the log merged before.
+    """
+    from sisamu_ops.failover.request import Verb
+
+    desk = app.enter().desk
+    claim, leaves = desk.read_log(directory)
+    request = desk.new_request(Verb.MERGE, reason=reason, lifetime=lifetime(expires_min), log=claim)
+    carry_out(app, request, output, leaves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from sisamu_ops.app import App
 from sisamu_ops.cli.follow import carry_out_signed
 from sisamu_ops.cli.render import emit, output_option, print_facts, say
+from sisamu_ops.cli.request_file import read_envelope, write_envelope
 from sisamu_ops.model.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -29,18 +31,18 @@ def request() -> None:
 @click.pass_obj
 def show(app: App, file: Path, output: str) -> None:
     """Show what a file asks, who signed it and who approved."""
-    facts = _facts(app, _open(app, file))
+    facts = _facts(app, read_envelope(app, file))
     emit(facts, output, lambda: _print(facts))
 
 
-def _open(app: App, file: Path) -> Envelope:
-    from sisamu_ops.failover.request import open_envelope
-
-    return app.named(open_envelope(app.read_request(file)))
-
-
 def _facts(app: App, envelope: Envelope) -> dict[str, Any]:
-    from sisamu_ops.failover.request import VOTE_NAMESPACE, digest_of, parse_request, rfc3339
+    from sisamu_ops.failover.request import (
+        NAMESPACE,
+        VOTE_NAMESPACE,
+        digest_of,
+        parse_request,
+        rfc3339,
+    )
 
     document = envelope.document.encode()
     asked = parse_request(document)
@@ -57,9 +59,9 @@ def _facts(app: App, envelope: Envelope) -> dict[str, Any]:
         "reason": asked.reason,
         "created": rfc3339(asked.created),
         "expires": rfc3339(asked.expires),
-        "expired": app.now() >= asked.expires,
+        "expired": datetime.now(UTC) >= asked.expires,
         "principal": envelope.principal,
-        "verifies": app.verifies(document, envelope.signature, envelope.principal),
+        "verifies": app.verifies(document, envelope.signature, envelope.principal, NAMESPACE),
         "approvals": [
             {
                 "principal": one.principal,
@@ -101,7 +103,7 @@ def approve(app: App, file: Path, out: Path | None, output: str) -> None:
 
     Needs no network path. Whoever asked does not count; nobody counts twice.
     """
-    envelope = _open(app, file)
+    envelope = read_envelope(app, file)
     facts = _facts(app, envelope)
     if not facts["verifies"]:
         raise RefusedError(
@@ -117,7 +119,7 @@ def approve(app: App, file: Path, out: Path | None, output: str) -> None:
             remedy="have another operator approve it, with --identity KEY",
         )
     approved = envelope.approved(approval)
-    app.write_request(out or file, approved)
+    write_envelope(out or file, approved, over=out is None)
     facts = _facts(app, approved)
     emit(facts, output, lambda: _print(facts))
     say(f"go on: {_next(facts, out or file)}")
@@ -135,5 +137,5 @@ def _next(facts: dict[str, Any], file: Path) -> str:
 @click.pass_obj
 def submit(app: App, file: Path, output: str) -> None:
     """Put a request written with --out before the leader."""
-    envelope = _open(app, file)
+    envelope = read_envelope(app, file)
     carry_out_signed(app, envelope, output)

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
+from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import SignatureCheck, Targets
 from sisamu_ops.failover.reading import Reading
@@ -193,6 +193,7 @@ class Admission:
         except (RefusedError, ConfigurationError):
             return False
         return request.verb is Verb.ADOPT and dict(request.rules) != self.rules().digests()
+
     def _check_approvals(self, envelope: Envelope) -> None:
         """Refuse the whole for one bad approval, and name it."""
         document = envelope.document.encode()
@@ -214,7 +215,9 @@ class Admission:
     def _take_approval(self, item: InboxItem, envelope: Envelope, request: Request) -> None:
         """Journal a second signature that was still due; anything else adds nothing."""
         operation = self.state.operations.get(request.request_id)
-        new = [a for a in envelope.approvals if operation and a.principal not in operation.approvers]
+        new = [
+            a for a in envelope.approvals if operation and a.principal not in operation.approvers
+        ]
         if operation is None or not operation.second_due or not new:
             self._duplicates.add(item.name)
             return

@@ -78,7 +78,7 @@ def _alone(request: Request, to: str, approvers: Sequence[str], alone: Alone) ->
     if request.site != alone.site:
         yield Finding(
             rule="break-glass-site", blocks=True,
-            message=f"the request is for {request.site or 'the leader'}, not for {alone.site} alone",
+            message=f"it is for {request.site or 'the leader'}, not for {alone.site} alone",
             remedy=f"sisamu break-glass start … --site {alone.site}",
         )  # fmt: skip
     if not request.verb.moves:

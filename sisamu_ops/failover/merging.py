@@ -20,11 +20,13 @@ from sisamu_ops.journal.glass_log import (
     MERGED,
     check_log_entry,
     log_policy,
+    log_site,
     started_from,
 )
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.merkle import leaf_hash
 from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.journal.reader import ReplicaReader
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.model.errors import IntegrityError, RefusedError
 from sisamu_ops.model.outcome import Outcome
@@ -46,6 +48,24 @@ class MergeError(RefusedError):
         """Refuse under a rule's name."""
         super().__init__(message, remedy=remedy)
         self.rules = (rule,)
+
+
+def read_log(reader: ReplicaReader, policy: Policy, *, place: str) -> tuple[LogClaim, list[bytes]]:
+    """Read the whole log of a site that acted alone: what it claims to be, and its leaves.
+
+    IntegrityError when it is empty, not a log of this platform, or an entry is not the site's.
+    """
+    leaves = reader.read(0, reader.size())
+    origin = open_entry(leaves[0]).entry.origin if leaves else ""
+    if log_site(origin, policy.origin.rpartition("/")[0]) is None:
+        raise IntegrityError(
+            f"no log of a site that acted alone ({origin or 'no entries'})",
+            place=place,
+            remedy="name the site's HOME/break-glass/NUMBER, or a copy of it",
+        )
+    _check(origin, leaves, MergedLog(), policy)
+    root = reader.root(len(leaves)).hex()
+    return LogClaim(origin=origin, size=len(leaves), root=root), leaves
 
 
 def leaf_item(root: str, index: int, leaf: bytes) -> InboxItem:

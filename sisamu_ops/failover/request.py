@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from sisamu_ops.journal.canonical import canonical_bytes, parse_canonical
+from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import refuse_phone_numbers
 from sisamu_ops.model.errors import ConfigurationError, IntegrityError
 
@@ -245,6 +246,15 @@ def open_envelope(payload: bytes) -> Envelope:
         raise _malformed("the envelope holds something other than text")
     _check_signer(fields["principal"], fields["signature"], _MAX_SIGNATURE)
     return Envelope(approvals=approvals, **fields)
+
+
+def accepted_envelope(entry: Entry) -> Envelope:
+    """Return the envelope that an entry of kind `request.accepted` answers."""
+    fields: Any = dict(entry.data)["request"]
+    return Envelope(
+        document=fields["document"], signature=fields["signature"], principal=fields["principal"],
+        approvals=_approvals(fields.get("approvals")),
+    )  # fmt: skip
 
 
 def _approvals(value: object) -> tuple[Approval, ...]:

@@ -21,6 +21,9 @@ from sisamu_ops.model.errors import IntegrityError
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token
 
+#: Before any entry.
+NOTHING = Token(0, -1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -84,7 +87,7 @@ class Operation:
     #: The break-glass log it was carried out in; empty for the journal's own.
     origin: str = ""
     #: Where it was accepted, as a token: what is intended follows the highest.
-    token: Token = Token(0, 0)
+    token: Token = NOTHING
     approvers: tuple[str, ...] = ()
     #: When the second signature was due, where one was enough to begin.
     second_by: str = ""
@@ -335,7 +338,7 @@ def _begin(state: State, entry: Entry, verb: Verb) -> None:
         token=token, second_by=data.get("second_due", ""), approvers=_approvers(request),
     )  # fmt: skip
     for samu_id in samus:
-        if token > state.intents.get(samu_id, Token(0, -1)):
+        if token > state.intents.get(samu_id, NOTHING):
             state.intended[samu_id], state.intents[samu_id] = data["to"], token
 
 
@@ -410,6 +413,8 @@ def _enrolled(state: State, entry: Entry) -> None:
 
 def _adopted(state: State, entry: Entry) -> None:
     state.rules = dict(_data(entry)["rules"])
+
+
 def _held(state: State, entry: Entry) -> None:
     token = _data(entry)["token"]
     state.held[_data(entry)["target"]] = Token(token["epoch"], token["index"])

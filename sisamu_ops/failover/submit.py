@@ -17,7 +17,12 @@ from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import InboxItem, JournalReader
 from sisamu_ops.leadership.port import Coordination
-from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError, UnknownOutcomeError
+from sisamu_ops.model.errors import (
+    IntegrityError,
+    LeadershipError,
+    RefusedError,
+    UnknownOutcomeError,
+)
 
 Tell = Callable[[Entry], None]
 
@@ -156,9 +161,7 @@ def _heard(state: State, request_id: str, envelope: Envelope) -> bool:
 
 def _require_accepted(answer: Answer) -> None:
     if FORK in answer.rules:
-        raise IntegrityError(
-            answer.reason, place=f"entry {answer.index}", remedy=answer.remedy
-        )
+        raise IntegrityError(answer.reason, place=f"entry {answer.index}", remedy=answer.remedy)
     if not answer.accepted:
         rules = f" (rule {', '.join(answer.rules)})" if answer.rules else ""
         raise RefusedError(

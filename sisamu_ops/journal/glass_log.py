@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from sisamu_ops.journal.checkpoint import agreed, parse_checkpoint
 from sisamu_ops.journal.entry import SignedEntry, check_entry, open_entry
 from sisamu_ops.journal.keys import Policy, RetiredKey, SiteKeys, SitePublicKeys
+from sisamu_ops.journal.port import JournalReader
 from sisamu_ops.journal.signing import LogKey, VerifierKey
 from sisamu_ops.model.errors import IntegrityError
 
@@ -98,3 +100,17 @@ def started_from(data: Mapping[str, object], policy: Policy) -> int:
     if not agreed(checkpoint, policy):
         raise IntegrityError("the log starts from a checkpoint the sites did not agree on")
     return checkpoint.head.size
+
+
+def policy_for(reader: JournalReader, policy: Policy) -> Policy:
+    """Return whose signatures count in what is read: the journal's policy, or that of a lone site.
+
+    IntegrityError when it is such a log and does not start from what the sites agreed on.
+    """
+    own = None
+    with suppress(IntegrityError):  # whoever verifies finds, and says, what cannot be read
+        first = open_entry(reader.read(0, min(1, reader.size()))[0]).entry
+        own = log_policy(policy, first.origin)
+    if own is None:
+        return policy
+    return log_policy(policy, first.origin, at=started_from(first.data, policy)) or policy

@@ -42,6 +42,12 @@ class LocalFiles:
         return (self._directory / name).read_bytes()
 
 
+def journal_files(directory: Path) -> LocalFiles:
+    """Return the files of a journal: those of the directory itself, or of its `journal/`."""
+    below = directory / "journal"
+    return LocalFiles(below if below.is_dir() else directory)
+
+
 class ReplicaReader:
     """A replica's entries, hashes and checkpoint, read only."""
 

@@ -1,23 +1,28 @@
 """Whether each leaf is an entry that belongs at its place, signed by the site it names.
 
-Source: DESIGN.md section 1. Entries are opaque here except `request.accepted`, whose operator's
-signature is given to the caller's own check.
+Source: DESIGN.md sections 1 and 2. Entries are opaque here but for the operators' signatures they
+hold, given to the caller's own check, and for the entries of a merged log, judged like those of
+a journal of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sisamu_ops.journal.canonical import Json
+from sisamu_ops.journal.canonical import Json, canonical_bytes
 from sisamu_ops.journal.entry import Entry, check_entry, open_entry
+from sisamu_ops.journal.glass_log import MERGED, log_policy, started_from
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import CheckSshsig
 from sisamu_ops.model.errors import IntegrityError
 
 REQUEST_KIND = "request.accepted"
+APPROVED = "request.approved"
+VOTE_NAMESPACE = "sisamu-vote"
 _REQUEST_MEMBERS = ("document", "signature", "principal", "namespace")
+_APPROVAL = ("signature", "principal")
 
 
 @dataclass(kw_only=True)
@@ -28,6 +33,10 @@ class EntryCheck:
     check_sshsig: CheckSshsig | None
     fail: Callable[[str, str], None]
     _epoch: int = field(default=0, init=False)
+    #: The merged logs so far, by origin: how many entries, and the check of the next.
+    _merged: dict[str, tuple[int, EntryCheck]] = field(default_factory=dict, init=False)
+    #: Documents that await a second signature, by request.
+    _documents: dict[str, str] = field(default_factory=dict, init=False)
 
     def check(self, position: int, leaf: bytes) -> None:
         """Judge the leaf at this position; every problem goes to `fail`."""
@@ -47,7 +56,8 @@ class EntryCheck:
             return
         try:
             check_entry(signed, *site.entry_keys(position))
-            self._check_request(entry)
+            self._check_operators(entry)
+            self._check_merged(entry, position)
         except IntegrityError as error:
             self.fail(place, error.message)
 
@@ -61,22 +71,68 @@ class EntryCheck:
             problems.append(f"epoch {entry.epoch} after epoch {self._epoch}")
         return problems
 
-    def _check_request(self, entry: Entry) -> None:
-        if entry.kind != REQUEST_KIND or self.check_sshsig is None:
+    def _check_operators(self, entry: Entry) -> None:
+        """Check what people signed: a request, its approvals, an approval that came later."""
+        if self.check_sshsig is None:
             return
-        document, signature, principal, namespace = _request_of(entry.data)
-        signers = self.policy.allowed_signers
-        moment = datetime.fromisoformat(entry.time)
-        if not self.check_sshsig(
+        if entry.kind == REQUEST_KIND:
+            self._check_request(entry)
+        elif entry.kind == APPROVED:
+            document = self._documents.get(str(entry.data.get("id")))
+            if document is None:
+                raise IntegrityError("an approval of a request that awaits none")
+            self._check_signature(entry, document, *_texts(entry.data, *_APPROVAL), VOTE_NAMESPACE)
+
+    def _check_request(self, entry: Entry) -> None:
+        request = entry.data.get("request")
+        if not isinstance(request, Mapping):
+            raise IntegrityError("an accepted request has a request")
+        document, *signed = _texts(request, *_REQUEST_MEMBERS)
+        self._check_signature(entry, document, *signed)
+        approvals = request.get("approvals", ())
+        for approval in approvals if isinstance(approvals, Sequence) else ():
+            given = approval if isinstance(approval, Mapping) else {}
+            self._check_signature(entry, document, *_texts(given, *_APPROVAL), VOTE_NAMESPACE)
+        if entry.data.get("second_due"):
+            self._documents[str(entry.data.get("id"))] = document
+
+    def _check_signature(
+        self, entry: Entry, document: str, signature: str, principal: str, namespace: str
+    ) -> None:
+        signers, moment = self.policy.allowed_signers, datetime.fromisoformat(entry.time)
+        if self.check_sshsig is not None and not self.check_sshsig(
             document.encode(), signature, principal, namespace, signers, moment
         ):
             raise IntegrityError(f"the request is not signed by {principal} for {namespace}")
 
+    def _check_merged(self, entry: Entry, position: int) -> None:
+        """Judge the entry of another log that this one wraps, at its place in that log."""
+        if entry.kind != MERGED:
+            return
+        leaf, origin = canonical_bytes(entry.data.get("leaf")), str(entry.data.get("origin"))
+        if origin not in self._merged:
+            self._merged[origin] = (0, self._check_of(origin, leaf, f"entry {position}"))
+        size, check = self._merged[origin]
+        check.check(size, leaf)
+        self._merged[origin] = (size + 1, check)
 
-def _request_of(data: Mapping[str, Json]) -> list[str]:
-    request = data.get("request")
-    members = [request.get(m) for m in _REQUEST_MEMBERS] if isinstance(request, Mapping) else []
-    texts = [member for member in members if isinstance(member, str)]
-    if len(texts) != len(_REQUEST_MEMBERS):
-        raise IntegrityError("an accepted request has a document, signature, principal, namespace")
+    def _check_of(self, origin: str, leaf: bytes, place: str) -> EntryCheck:
+        """Open the check of a log, under the keys in use where it starts from."""
+        started = started_from(open_entry(leaf).entry.data, self.policy)
+        own = log_policy(self.policy, origin, at=started)
+        if own is None:
+            raise IntegrityError(f"no site of this platform keeps the log {origin}")
+
+        def fail(where: str, problem: str) -> None:
+            self.fail(f"{place}, {origin} {where}", problem)
+
+        return EntryCheck(policy=own, check_sshsig=self.check_sshsig, fail=fail)
+
+
+def _texts(data: Mapping[str, Json], *names: str) -> list[str]:
+    """Return members that must be texts."""
+    found = [data.get(name) for name in names]
+    texts = [member for member in found if isinstance(member, str)]
+    if len(texts) != len(names):
+        raise IntegrityError(f"a signature comes with {', '.join(names)}")
     return texts
