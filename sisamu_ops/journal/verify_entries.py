@@ -22,7 +22,6 @@ REQUEST_KIND = "request.accepted"
 APPROVED = "request.approved"
 VOTE_NAMESPACE = "sisamu-vote"
 _REQUEST_MEMBERS = ("document", "signature", "principal", "namespace")
-_APPROVAL = ("signature", "principal")
 
 
 @dataclass(kw_only=True)
@@ -32,11 +31,11 @@ class EntryCheck:
     policy: Policy
     check_sshsig: CheckSshsig | None
     fail: Callable[[str, str], None]
+    #: Documents that await a second signature, by request; logs merged share them.
+    documents: dict[str, str] = field(default_factory=dict)
     _epoch: int = field(default=0, init=False)
     #: The merged logs so far, by origin: how many entries, and the check of the next.
     _merged: dict[str, tuple[int, EntryCheck]] = field(default_factory=dict, init=False)
-    #: Documents that await a second signature, by request.
-    _documents: dict[str, str] = field(default_factory=dict, init=False)
 
     def check(self, position: int, leaf: bytes) -> None:
         """Judge the leaf at this position; every problem goes to `fail`."""
@@ -78,23 +77,27 @@ class EntryCheck:
         if entry.kind == REQUEST_KIND:
             self._check_request(entry)
         elif entry.kind == APPROVED:
-            document = self._documents.get(str(entry.data.get("id")))
+            document = self.documents.get(str(entry.data.get("id")))
             if document is None:
                 raise IntegrityError("an approval of a request that awaits none")
-            self._check_signature(entry, document, *_texts(entry.data, *_APPROVAL), VOTE_NAMESPACE)
+            self._check_approval(entry, document, entry.data)
 
     def _check_request(self, entry: Entry) -> None:
         request = entry.data.get("request")
         if not isinstance(request, Mapping):
             raise IntegrityError("an accepted request has a request")
-        document, *signed = _texts(request, *_REQUEST_MEMBERS)
-        self._check_signature(entry, document, *signed)
+        document, signature, principal, namespace = _texts(request, *_REQUEST_MEMBERS)
+        self._check_signature(entry, document, signature, principal, namespace)
         approvals = request.get("approvals", ())
         for approval in approvals if isinstance(approvals, Sequence) else ():
-            given = approval if isinstance(approval, Mapping) else {}
-            self._check_signature(entry, document, *_texts(given, *_APPROVAL), VOTE_NAMESPACE)
+            self._check_approval(entry, document, approval)
         if entry.data.get("second_due"):
-            self._documents[str(entry.data.get("id"))] = document
+            self.documents[str(entry.data.get("id"))] = document
+
+    def _check_approval(self, entry: Entry, document: str, approval: Json) -> None:
+        given = approval if isinstance(approval, Mapping) else {}
+        signature, principal = _texts(given, "signature", "principal")
+        self._check_signature(entry, document, signature, principal, VOTE_NAMESPACE)
 
     def _check_signature(
         self, entry: Entry, document: str, signature: str, principal: str, namespace: str
@@ -126,7 +129,9 @@ class EntryCheck:
         def fail(where: str, problem: str) -> None:
             self.fail(f"{place}, {origin} {where}", problem)
 
-        return EntryCheck(policy=own, check_sshsig=self.check_sshsig, fail=fail)
+        return EntryCheck(
+            policy=own, check_sshsig=self.check_sshsig, fail=fail, documents=self.documents
+        )
 
 
 def _texts(data: Mapping[str, Json], *names: str) -> list[str]:
