@@ -84,10 +84,13 @@ class App:
 
     def enter(self) -> App:
         """Stand at the operator's desk when the platform lives in namespaces."""
+        return self._enter(self.platform.policy.network_namespace)
+
+    def _enter(self, namespace: str) -> App:
         from sisamu_ops.doors.namespace import enter_namespace
 
-        if self.platform.policy.network_namespace:
-            enter_namespace(self.platform.policy.network_namespace)
+        if namespace:
+            enter_namespace(namespace)
         return self
 
     @cached_property
@@ -179,8 +182,11 @@ class App:
                 found=found,
             )
 
-    def break_glass(self, site: str, home: Path) -> BreakGlass:
-        """Return what a site can do alone; with no site named, the one whose home it is."""
+    def break_glass(self, site_id: str, home: Path | None) -> BreakGlass:
+        """Stand at a site, and return what it can do alone; its home is the inventory's by default.
+
+        ConfigurationError on a platform of one directory, and for keys that are another site's.
+        """
         from sisamu_ops.break_glass import BreakGlass
 
         if self.is_local:
@@ -189,13 +195,15 @@ class App:
                 place=str(self.options.inventory),
                 remedy="act with switchover, failover or failback",
             )
-        key = home / "ssh/id_ed25519"
+        site = self.platform.site(site_id)
+        where = home or site.home
+        self._enter(site.network_namespace)
         return BreakGlass(
             platform=self.platform,
-            keys=self._keys_of(site, home),
+            keys=self._keys_of(site_id, where),
             trust=self.trust,
-            home=home,
-            neighbours=lambda directory: self._neighbours(directory, key),
+            home=where,
+            neighbours=lambda directory: self._neighbours(directory, where / "ssh/id_ed25519"),
             connect=self.connect,
             now=utc_now,
         )
@@ -204,9 +212,9 @@ class App:
         from sisamu_ops.journal.keys import load_site_keys
 
         keys = load_site_keys(home / "keys")
-        if keys.site not in self.platform.sites or site not in ("", keys.site):
+        if keys.site != site or site not in self.platform.sites:
             raise ConfigurationError(
-                f"the keys are those of {keys.site}, not of {site or 'a site of this platform'}",
+                f"the keys are those of {keys.site}, not of {site}",
                 place=str(home / "keys"),
                 remedy="name a site and that site's own home",
             )

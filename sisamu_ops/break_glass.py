@@ -52,6 +52,14 @@ class OwnLog:
         return log_number(self.origin)
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a site sees of the others: whether one leads, and the counter of epochs, 0 if unread."""
+
+    alone: Alone
+    epoch: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class BreakGlass:
     """What a site can do alone; `neighbours` opens its doors for runs kept in a directory."""
@@ -109,7 +117,7 @@ class BreakGlass:
         raise ConfigurationError(
             f"this site has no log {number}",
             place=str(self.home / LOGS),
-            remedy=f"list them: sisamu break-glass list --home {self.home}",
+            remedy=f"list them: sisamu break-glass list --site {self.keys.site}",
         )
 
     def _logs(self, journal: State) -> list[OwnLog]:
@@ -147,52 +155,46 @@ class BreakGlass:
 
     # --- acting -------------------------------------------------------------------------
 
-    def check(self, request: Request, approvers: tuple[str, ...]) -> None:
-        """Refuse what would be refused, before anything is signed or begun."""
-        self._refuse(request, approvers, self._leader())
+    def look(self) -> Outlook:
+        """Look for a leader, waiting as long as a takeover lasts where one may be elected."""
+        leader, epoch = None, 0
+        with suppress(LeadershipError):  # cut off: neither leader nor counter can be read
+            coordination = self.connect()
+            try:
+                leader, epoch = self._await_leader(coordination), coordination.epoch()
+            finally:
+                coordination.close()
+        return Outlook(Alone(site=self.keys.site, leader=leader.site if leader else ""), epoch)
 
-    def start(self, envelope: Envelope, tell: Tell) -> JournalView:
+    def check(self, request: Request, approvers: tuple[str, ...], outlook: Outlook) -> None:
+        """Refuse what would be refused, before anything is signed or begun."""
+        found = judge_alone(request, request.to, approvers, outlook.alone)
+        blocking = [f for f in found if f.blocks]
+        if blocking:
+            raise RefusedError(
+                "; ".join(f.message for f in blocking),
+                place=f"rule {', '.join(f.rule for f in blocking)}",
+                remedy="; ".join(dict.fromkeys(f.remedy for f in blocking)),
+            )
+
+    def start(self, envelope: Envelope, outlook: Outlook, tell: Tell) -> JournalView:
         """Carry a request out here and now; RefusedError, or LeadershipError when one runs."""
         request = parse_request(envelope.document.encode())
-        leader = self._leader()
-        self._refuse(request, envelope.approvers(), leader)
+        self.check(request, envelope.approvers(), outlook)
         log = self._open_log()
-        alone = Alone(site=self.keys.site, leader=leader.site if leader else "")
         coordination = LocalCoordination(log.directory)
         policy = self._policy(log.origin)
         state, entries = submit(
             coordination, coordination, policy, request.request_id, envelope, tell=tell,
-            serve=lambda _: self._serve(log, coordination, alone, request), session_timeout_s=0,
+            serve=lambda _: self._serve(log, coordination, outlook, request), session_timeout_s=0,
         )  # fmt: skip
         return JournalView(entries=entries, state=state, source=log.origin, live=True)
-
-    def _leader(self) -> Leadership | None:
-        """Return who leads, waiting as long as a takeover lasts; None where nobody is reached."""
-        with suppress(LeadershipError):
-            coordination = self.connect()
-            try:
-                return self._await_leader(coordination)
-            finally:
-                coordination.close()
-        return None
 
     def _await_leader(self, coordination: Coordination) -> Leadership | None:
         deadline = time.monotonic() + 2 * self.platform.policy.session_timeout_ms / 1000 + 2
         while (leader := coordination.leader()) is None and time.monotonic() < deadline:
             coordination.await_change(0.5)
         return leader
-
-    def _refuse(
-        self, request: Request, approvers: tuple[str, ...], leader: Leadership | None
-    ) -> None:
-        alone = Alone(site=self.keys.site, leader=leader.site if leader else "")
-        found = [f for f in judge_alone(request, request.to, approvers, alone) if f.blocks]
-        if found:
-            raise RefusedError(
-                "; ".join(f.message for f in found),
-                place=f"rule {', '.join(f.rule for f in found)}",
-                remedy="; ".join(dict.fromkeys(f.remedy for f in found)),
-            )
 
     def _open_log(self) -> OwnLog:
         """Return the newest log, a new one once the journal has closed it."""
@@ -203,12 +205,13 @@ class BreakGlass:
         return self._log(logs[-1].number + 1 if logs else 1, journal)
 
     def _serve(
-        self, log: OwnLog, coordination: LocalCoordination, alone: Alone, request: Request
+        self, log: OwnLog, coordination: LocalCoordination, outlook: Outlook, request: Request
     ) -> None:
         """Lead this log as long as there is something to do, then sign it."""
         neighbours = self.neighbours(log.directory)
         folding = self._fold_on(log, coordination)
-        floor = self._epoch(folding.state, neighbours, request) - 1
+        seen = [outlook.epoch, *self._seen(folding.state, neighbours, request)]
+        floor = own_epoch(self.keys.site, tuple(self.platform.sites), seen) - 1
         contention = coordination.contend(self.keys.site)
         tenure = contention.try_lead(floor=floor)
         if tenure is None:
@@ -219,7 +222,7 @@ class BreakGlass:
             term = Term(
                 platform=self.platform, keys=self.keys, policy=self._policy(log.origin),
                 neighbours=neighbours, tenure=tenure, submit=coordination.put, folding=folding,
-                alone=alone,
+                alone=outlook.alone,
             )  # fmt: skip
             self._begin(term)
             while term.serve(coordination):
@@ -237,21 +240,11 @@ class BreakGlass:
         folding.pull(coordination)
         return folding
 
-    def _epoch(self, state: State, neighbours: Neighbours, request: Request) -> int:
-        sites = tuple(self.platform.sites)
-        return own_epoch(self.keys.site, sites, self._seen(state, neighbours, request))
-
     def _seen(self, state: State, neighbours: Neighbours, request: Request) -> Iterator[int]:
-        """Give every epoch this site can learn of: journal, counter, its own logs, fences."""
+        """Give every epoch this site can learn of itself: journal, its own logs, fences."""
         yield state.floor
         yield from (token.epoch for token in state.held.values())
         yield from (read_epoch(log.directory) for log in self._logs(state))
-        with suppress(LeadershipError):  # cut off: the counter cannot be read
-            coordination = self.connect()
-            try:
-                yield coordination.epoch()
-            finally:
-                coordination.close()
         gateways = [self.platform.samu(s).gateway for s in request.samus]
         readings = neighbours.targets.read([*self.platform.routers, *gateways])
         yield from (reading.last.epoch for reading in readings.values() if reading.last)

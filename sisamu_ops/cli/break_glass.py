@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,15 +19,19 @@ from sisamu_ops.cli.follow import (
 )
 from sisamu_ops.cli.render import emit, output_option, print_facts, print_table, say, wrapped
 from sisamu_ops.cli.request_file import read_envelope, write_envelope
-from sisamu_ops.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sisamu_ops.failover.request import Request
+    from sisamu_ops.record import JournalView
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_SITE = click.option("--site", required=True, help="The site that is cut off, where you are.")
 _HOME = click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    required=True,
-    help="The site's home: keys/, ssh/id_ed25519, journal/, break-glass/.",
+    default=None,
+    help="The site's home; the inventory's unless given.",
 )
 
 
@@ -42,13 +46,8 @@ def break_glass() -> None:
 @click.option("--override", "overrides", multiple=True, help="A rule to set aside by name.")
 @click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
 @click.option("--samu", "samus", multiple=True, required=True, help="SAMU; may be repeated.")
-@click.option("--site", required=True, help="The site that is cut off.")
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=None,
-    help="The site's home; needed unless --out only writes the request.",
-)
+@_HOME
+@_SITE
 @click.argument("verb", type=click.Choice(["switchover", "failover", "failback"]))
 @click.pass_obj
 def start(
@@ -77,15 +76,22 @@ def start(
     if chosen_file() is not None:
         prepare(app, request, output)
         return
-    if home is None:
-        raise ConfigurationError(
-            "the site's home is not named", place="--home", remedy="add --home DIR, or --out FILE"
-        )
     glass = app.break_glass(site, home)
-    glass.check(request, ())
+    outlook = glass.look()
+    glass.check(request, (), outlook)
     envelope = app.sign(request)
     say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
-    conclude(glass.start(envelope, tell_entry), request.request_id, output)
+    _conclude(glass.start(envelope, outlook, tell_entry), request, output)
+
+
+def _conclude(view: JournalView, request: Request, output: str) -> None:
+    """Say what is due, then end as every request does."""
+    operation = view.state.operations[request.request_id]
+    if operation.second_due:
+        number = view.source.rpartition("-")[2]
+        say(f"second signature due by {operation.second_due[:16]}: another operator's, on the file")
+        say(f"  sisamu break-glass show {number} --site {request.site} --out FILE")
+    conclude(view, request.request_id, output)
 
 
 @break_glass.command("run")
@@ -93,7 +99,7 @@ def start(
 @_HOME
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
-def run_prepared(app: App, file: Path, home: Path, output: str) -> None:
+def run_prepared(app: App, file: Path, home: Path | None, output: str) -> None:
     """Carry out a request written with --out, with its approvals.
 
     Also brings a second signature that was still due for what has been done.
@@ -103,16 +109,17 @@ def run_prepared(app: App, file: Path, home: Path, output: str) -> None:
     envelope = read_envelope(app, file)
     request = parse_request(envelope.document.encode())
     glass = app.break_glass(request.site, home)
-    conclude(glass.start(envelope, tell_entry), request.request_id, output)
+    _conclude(glass.start(envelope, glass.look(), tell_entry), request, output)
 
 
 @break_glass.command("list")
 @output_option
 @_HOME
+@_SITE
 @click.pass_obj
-def list_logs(app: App, home: Path, output: str) -> None:
+def list_logs(app: App, site: str, home: Path | None, output: str) -> None:
     """List this site's own logs, and what is due."""
-    glass = app.break_glass("", home)
+    glass = app.break_glass(site, home)
     facts = [glass.facts(log) for log in glass.logs()]
 
     def table() -> None:
@@ -143,13 +150,16 @@ def _print_due(facts: list[dict[str, Any]]) -> None:
 @_HOME
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
               help="Write the first request that is due a second signature here.")  # fmt: skip
+@_SITE
 @click.argument("number", type=click.IntRange(1))
 @click.pass_obj
-def show(app: App, number: int, home: Path, out: Path | None, output: str) -> None:
+def show(
+    app: App, site: str, number: int, home: Path | None, out: Path | None, output: str
+) -> None:
     """Show one of this site's logs, entry by entry."""
     from sisamu_ops.failover.story import tell
 
-    glass = app.break_glass("", home)
+    glass = app.break_glass(site, home)
     log = glass.find(number)
     facts = glass.facts(log)
     entries = glass.view(log).entries

@@ -127,7 +127,7 @@ def approve(app: App, file: Path, out: Path | None, output: str) -> None:
 
 def _next(facts: dict[str, Any], file: Path) -> str:
     if facts["site"]:
-        return f"sisamu break-glass run {file} --home DIR, at {facts['site']}"
+        return f"sisamu break-glass run {file}, at {facts['site']}"
     return f"sisamu request submit {file}"
 
 

@@ -195,7 +195,7 @@ def _site(v: _Vars) -> Site:
         role = SiteRole.ARBITER.value
     return Site(
         site_id=v.text("site_id"), role=SiteRole(role), address=_address(v),
-        home=v.path("sisamu_home"),
+        home=v.path("sisamu_home"), network_namespace=v.text("sisamu_site_namespace", ""),
     )  # fmt: skip
 
 

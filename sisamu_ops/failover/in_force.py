@@ -16,7 +16,7 @@ from typing import Any
 from sisamu_ops.failover.request import digest_of
 from sisamu_ops.failover.rules import MATRIX
 from sisamu_ops.journal.canonical import canonical_bytes
-from sisamu_ops.model.platform import Platform, Policy
+from sisamu_ops.model.platform import Platform, Policy, Site
 
 POLICY = "policy"
 SIGNERS = "allowed_signers"
@@ -47,13 +47,17 @@ def platform_document(platform: Platform) -> bytes:
     policy = {f.name: getattr(platform.policy, f.name) for f in fields(Policy)}
     content: dict[str, Any] = {
         "policy": {name: _plain(v) for name, v in policy.items() if name not in _LOCAL},
-        "sites": {name: _plain(asdict(site)) for name, site in platform.sites.items()},
+        "sites": {name: _site(site) for name, site in platform.sites.items()},
         "samus": {name: _plain(asdict(samu)) for name, samu in platform.samus.items()},
         "targets": {name: _plain(asdict(target)) for name, target in platform.targets.items()},
         "routers": list(platform.routers),
         "matrix": {rule: sorted(v.value for v in verbs) for rule, verbs in MATRIX.items()},
     }
     return canonical_bytes(content)
+
+
+def _site(site: Site) -> dict[str, Any]:
+    return {name: _plain(v) for name, v in asdict(site).items() if name not in _LOCAL}
 
 
 def differing(here: Mapping[str, str], in_force: Mapping[str, str]) -> list[str]:

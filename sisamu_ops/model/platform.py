@@ -34,6 +34,8 @@ class Site:
     role: SiteRole
     address: str
     home: Path
+    #: Where whoever stands at the site works from, when it lives in a namespace of this machine.
+    network_namespace: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,16 @@ class Platform:
     def arbiters(self) -> tuple[str, ...]:
         """Return the sites that vote but never lead."""
         return tuple(s.site_id for s in self.sites.values() if s.role is SiteRole.ARBITER)
+
+    def site(self, wanted: str) -> Site:
+        """Return a site; ConfigurationError names the known ones."""
+        if wanted not in self.sites:
+            raise ConfigurationError(
+                f"no site {wanted!r}",
+                place=str(self.inventory),
+                remedy="use one of: " + ", ".join(self.sites),
+            )
+        return self.sites[wanted]
 
     def host(self, target: str) -> Target:
         """Return a target; ConfigurationError names the known ones."""
