@@ -89,7 +89,7 @@ class BreakGlass:
             "epoch": view.state.epoch,
             "merged_size": log.merged_size,
             "operations": list(view.state.operations),
-            "second_due": second_due_facts(view.state, self.now()),
+            "second_due": self._due(view),
         }
 
     def view(self, log: OwnLog) -> JournalView:
@@ -101,13 +101,22 @@ class BreakGlass:
     def due(self, log: OwnLog) -> Envelope:
         """Return the first request of a log that still lacks its second signature."""
         view = self.view(log)
-        due = {one["operation"] for one in second_due_facts(view.state, self.now())}
+        due = {one["operation"] for one in self._due(view)}
         for entry in view.entries:
             if entry.kind == "request.accepted" and entry.data["id"] in due:
                 return accepted_envelope(entry)
         raise ConfigurationError(
             "no second signature is due", place=log.origin, remedy="leave --out out"
         )
+
+    def _due(self, view: JournalView) -> list[dict[str, Any]]:
+        """Return whose second signature is due, by the log and by what the journal took since."""
+        merged = self._journal().operations
+        return [
+            one
+            for one in second_due_facts(view.state, self.now())
+            if one["operation"] not in merged or merged[one["operation"]].second_due
+        ]
 
     def find(self, number: int) -> OwnLog:
         """Return one of this site's logs; ConfigurationError when there is none of that number."""
@@ -123,7 +132,7 @@ class BreakGlass:
     def _logs(self, journal: State) -> list[OwnLog]:
         parent = self.home / LOGS
         names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
-        return [self._log(int(n), journal) for n in sorted(names, key=len) if n.isdigit()]
+        return [self._log(n, journal) for n in sorted(int(n) for n in names if n.isdigit())]
 
     def _log(self, number: int, journal: State) -> OwnLog:
         platform = self.platform.policy.platform

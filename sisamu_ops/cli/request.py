@@ -127,7 +127,10 @@ def approve(app: App, file: Path, out: Path | None, output: str) -> None:
 
 def _next(facts: dict[str, Any], file: Path) -> str:
     if facts["site"]:
-        return f"sisamu break-glass run {file}, at {facts['site']}"
+        return (
+            f"sisamu break-glass run {file}, at {facts['site']}; "
+            f"if it was, and is merged: sisamu request submit {file}"
+        )
     return f"sisamu request submit {file}"
 
 

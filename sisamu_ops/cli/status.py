@@ -36,7 +36,8 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo("paused   nothing but rescues is dispatched; sisamu leader resume")
     for one in facts["held"]:
         click.echo(f"held     {one['target']} has taken token {one['token']}: no leader moves it")
-        click.echo("  remedy: sisamu journal merge DIR, the log of the site that acted alone")
+        click.echo("  remedy: sisamu journal merge DIR, the log of the site that acted alone;")
+        click.echo(f"          moved by hand, with the card: sisamu target enrol {one['target']}")
     for due in facts["second_due"]:
         said = "OVERDUE since" if due["overdue"] else "due by"
         click.echo(f"{due['operation']}: second signature {said} {due['by'][:16]}")

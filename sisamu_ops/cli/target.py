@@ -18,7 +18,7 @@ def target() -> None:
 @output_option
 @click.pass_obj
 def list_targets(app: App, output: str) -> None:
-    """Read every target now: reachable, enrolled, last token, held, values."""
+    """Read every target now: reachable, enrolled, token, values."""
     desk = app.enter().desk
     readings, held = desk.read_targets(app.platform.targets), desk.held_targets()
     facts = [
@@ -61,7 +61,11 @@ def _values(values: object) -> str:
 @click.argument("hosts", nargs=-1, required=True)
 @click.pass_obj
 def enrol(app: App, hosts: tuple[str, ...], reason: str, expires_min: int, output: str) -> None:
-    """Give targets their fence file; signed and journalled. One without it refuses changes."""
+    """Give targets a fence, or take back held ones.
+
+    Signed and journalled. A target without a fence file refuses changes. One moved by hand, with
+    the token of the card, is taken back: the next leader's epoch is above that token.
+    """
     from sisamu_ops.failover.request import Verb
 
     request = app.enter().desk.new_request(

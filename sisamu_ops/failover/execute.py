@@ -334,24 +334,30 @@ class Executor:
             host: Token(entry.epoch, entry.index)
             for host, entry in zip(hosts, entries, strict=True)
         }
-        readings = self.targets.enrol(tokens)
+        ahead = self._ahead(hosts)
+        readings = self.targets.enrol({h: t for h, t in tokens.items() if h not in ahead})
         outcomes = [
-            self._record_enrolment(request_id, readings[host], tokens[host]) for host in hosts
+            self._record_enrolment(request_id, host, ahead.get(host, tokens[host]), readings)
+            for host in hosts
         ]
         self._finish(request_id, outcomes)
 
-    def _record_enrolment(self, request_id: str, reading: Reading, token: Token) -> Outcome:
-        outcome = _enrolment(reading)
-        self.writer.write(
-            "enrol.outcome",
-            {
-                "request": request_id,
-                "target": reading.host,
-                "token": token.to_json(),
-                "outcome": outcome.value,
-                "detail": for_the_journal(reading.problem),
-            },
-        )
+    def _ahead(self, hosts: Collection[str]) -> dict[str, Token]:
+        """Return the targets that have taken a token above this epoch, a lone site's or a hand's.
+
+        Noting it takes them back: the next leader's epoch is above it.
+        """
+        lasts = {host: reading.last for host, reading in self.targets.read(hosts).items()}
+        return {h: last for h, last in lasts.items() if last and last.epoch > self.writer.epoch}
+
+    def _record_enrolment(
+        self, request_id: str, host: str, token: Token, readings: Mapping[str, Reading]
+    ) -> Outcome:
+        outcome, detail = Outcome.DONE, "held; the next leader's epoch is above this token"
+        if host in readings:
+            outcome, detail = _enrolment(readings[host]), for_the_journal(readings[host].problem)
+        data: dict[str, Any] = {"request": request_id, "target": host, "token": token.to_json()}
+        self.writer.write("enrol.outcome", data | {"outcome": outcome.value, "detail": detail})
         return outcome
 
     def _finish(self, request_id: str, outcomes: Sequence[Outcome]) -> None:

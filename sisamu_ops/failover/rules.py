@@ -118,7 +118,8 @@ def _held(facts: Facts) -> _Said:
         if token is not None and token.epoch > facts.state.epoch:
             yield (
                 f"{host} is held: it has taken token {token}, above the leader's epoch",
-                "sisamu journal merge DIR: the log of the site that acted alone",
+                "sisamu journal merge DIR, the log of the site that acted alone; "
+                f"moved by hand, with the card: sisamu target enrol {host}",
             )
 
 

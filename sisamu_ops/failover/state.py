@@ -409,6 +409,8 @@ def _enrolled(state: State, entry: Entry) -> None:
     if _data(entry)["outcome"] == Outcome.DONE.value:
         token = _data(entry)["token"]
         state.enrolled[_data(entry)["target"]] = Token(token["epoch"], token["index"])
+        if token["epoch"] > entry.epoch:
+            state.epoch_floor = max(state.epoch_floor, token["epoch"])
 
 
 def _adopted(state: State, entry: Entry) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,9 @@ from sisamu_ops.journal.entry import Entry
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ID = "failover-0123456789ab"
+#: The log of a site that acted alone, and what stands for a signature where none is checked.
+LOG = "world/break-glass-lyon-1"
+NO_SIGNATURE = b64encode(bytes(64)).decode()
 TARGETS = {
     "samu-300": {"300": "armed"},
     "otn-paris": {"300": "backup"},
@@ -68,7 +73,20 @@ DATA: dict[str, dict[str, Any]] = {
                   "findings": [], "blocked_by": []},
     },
     "inbox.overflowed": {"count": 2, "digests": ["d3", "d4"]},
+    "request.approved": {"id": ID, "principal": "lead@lab", "signature": "s"},
+    "target.held": {
+        "target": "otn-paris", "token": {"epoch": 4563402752, "index": 3}, "operation": ID,
+    },
+    "break-glass.begun": {"site": "lyon", "checkpoint": "", "size": 16},
+    "break-glass.closed": {"origin": LOG, "size": 2, "root": "ab" * 32, "epoch": 4563402752},
 }  # fmt: skip
+
+
+def wrapped(index: int, kind: str, epoch: int = 4563402752, **changes: Any) -> dict[str, Any]:
+    """Return the data of an entry that wraps another log's: its leaf, with no true signature."""
+    inner = replace(told(kind, index, epoch, **changes), origin=LOG)
+    body: dict[str, Any] = dict(inner.body)
+    return {"origin": LOG, "index": index, "leaf": {"body": body, "sig": NO_SIGNATURE}}
 
 
 def told(kind: str, index: int = 0, epoch: int = 1, **changes: Any) -> Entry:
@@ -77,6 +95,9 @@ def told(kind: str, index: int = 0, epoch: int = 1, **changes: Any) -> Entry:
         origin="world/journal", index=index, epoch=epoch, site="lyon",
         time=rfc3339(START + timedelta(seconds=index)), kind=kind, data=DATA[kind] | changes,
     )  # fmt: skip
+
+
+DATA["break-glass.merged"] = wrapped(0, "break-glass.begun")
 
 
 def numbered(entries: Iterable[tuple[str, dict[str, Any]]], epoch: int = 1) -> list[Entry]:

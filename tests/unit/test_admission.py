@@ -26,7 +26,7 @@ from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.model.outcome import Outcome
-from sisamu_ops.model.token import Token
+from sisamu_ops.model.token import Token, break_glass_epoch
 from tests.support.world import ON_CALL, START, World, load_helper, make_world
 
 STRANGER = "stranger@elsewhere"
@@ -316,6 +316,9 @@ def test_a_word_that_is_no_mode_stops_nobody(world: World) -> None:
 # --- each rule: what breaks it, for which verb it blocks, and that it passes otherwise ------
 
 
+HAND = Token(break_glass_epoch(1, 15), 1)
+
+
 def no_test_number(world: World) -> None:
     samus = {k: replace(s, test_number="") for k, s in world.platform.samus.items()}
     world.platform = replace(world.platform, samus=samus)
@@ -356,6 +359,14 @@ def unreplicated(world: World) -> None:
     world.platform = replace(world.platform, policy=policy)
 
 
+def moved_by_hand(world: World) -> None:
+    """Somebody has moved the SAMU with the card's token: above every leader's epoch."""
+    for host in ("otn-lyon", "samu-300"):
+        values = world.fences.running[host]
+        now = values.get("300", "unarmed" if host == "samu-300" else "nominal")
+        world.fences.ask(host, "apply", {"token": HAND.to_json(), "change": {"300": now}})
+
+
 BREAKS: dict[str, list[Callable[[World], None]]] = {
     "test-number": [no_test_number],
     "routers-read": [cut_router],
@@ -364,6 +375,7 @@ BREAKS: dict[str, list[Callable[[World], None]]] = {
     "mode-known": [differing],
     "leader-paused": [paused],
     "journal-untrimmed": [unreplicated],
+    "target-held": [moved_by_hand],
 }
 CASES = [(rule, how) for rule, hows in BREAKS.items() for how in hows]
 

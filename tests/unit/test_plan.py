@@ -46,7 +46,7 @@ def plan(
 ) -> Plan:
     now, then = ("backup", "nominal") if verb is Verb.FAILBACK else ("nominal", "backup")
     return build_plan(
-        platform=platform, state=State(), verb=verb, samus=samus or ("300",), read_at=START,
+        platform=platform, state=State(epoch=9), verb=verb, samus=samus or ("300",), read_at=START,
         to=then, readings=healthy(platform, now) if readings is None else readings,
     )  # fmt: skip
 

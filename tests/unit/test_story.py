@@ -9,7 +9,7 @@ import pytest
 
 from sisamu_ops.failover.state import _HANDLERS
 from sisamu_ops.failover.story import _TELLERS, story, tell
-from tests.support.told import DATA, ID, numbered, told
+from tests.support.told import DATA, ID, LOG, numbered, told
 
 SAID = {
     "leadership.taken": ["lyon", "epoch 4"],
@@ -30,6 +30,11 @@ SAID = {
     "alarm.raised": ["lille", "replica-diverged", "another root"],
     "trigger.observed": ["paris", "no call for 60 s", "failover", "SAMU 300", "backup"],
     "inbox.overflowed": ["2 documents"],
+    "request.approved": ["lead@lab", ID],
+    "target.held": ["otn-paris", "4563402752.3"],
+    "break-glass.begun": ["lyon", "alone", "16 agreed entries"],
+    "break-glass.merged": ["break-glass-lyon-1 0", "2026-01-02", "lyon broke the glass"],
+    "break-glass.closed": ["world/break-glass-lyon-1", "2 entries", "4563402752"],
 }
 
 
@@ -54,6 +59,7 @@ def test_a_sentence_says_the_facts(kind: str) -> None:
         ("transfer", {"to": "paris"}, "transfer leadership to paris"),
         ("step-down", {"to": ""}, "step down"),
         ("adopt", {}, "adopt the rules"),
+        ("merge", {"log": {"origin": LOG, "size": 2}}, f"merge {LOG}, 2 entries"),
         ("pause", {}, "nothing but rescues"),
         ("resume", {}, "resume after a pause"),
     ],
