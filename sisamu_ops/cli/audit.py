@@ -152,6 +152,7 @@ def _policy(app: App, path: Path | None, *, copied: bool) -> Policy | None:
 
 def _report_fact(report: VerifyReport) -> dict[str, Any]:
     return {
+        "origin": report.origin,
         "ok": report.ok,
         "size": report.size,
         "checkpoint_time": report.checkpoint_time,
@@ -170,6 +171,7 @@ def _print_reports(facts: list[dict[str, Any]]) -> None:
 
 def _print_report(fact: dict[str, Any]) -> None:
     click.echo(f"{'VERIFIED' if fact['ok'] else 'NOT VERIFIED'}  {fact['journal']}")
+    click.echo(f"  log                {fact['origin'] or 'none: there is no policy'}")
     size = "none" if fact["size"] is None else fact["size"]
     click.echo(f"  newest checkpoint  size {size}, time {fact['checkpoint_time'] or 'none'}")
     click.echo(f"  entries read       {fact['entries']}")

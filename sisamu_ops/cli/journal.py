@@ -65,7 +65,7 @@ def adopt(app: App, reason: str, expires_min: int, output: str) -> None:
 @journal.command()
 @output_option
 @request_options
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.pass_obj
 def merge(app: App, directory: Path, reason: str, expires_min: int, output: str) -> None:
     """Take the log of a site that acted alone into the journal.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sisamu_ops.journal.checkpoint import agreed, parse_checkpoint
-from sisamu_ops.journal.entry import SignedEntry, check_entry, open_entry
+from sisamu_ops.journal.entry import Entry, SignedEntry, check_entry, open_entry
 from sisamu_ops.journal.keys import Policy, RetiredKey, SiteKeys, SitePublicKeys
 from sisamu_ops.journal.port import JournalReader
 from sisamu_ops.journal.signing import LogKey, VerifierKey
@@ -107,10 +107,13 @@ def policy_for(reader: JournalReader, policy: Policy) -> Policy:
 
     IntegrityError when it is such a log and does not start from what the sites agreed on.
     """
-    own = None
-    with suppress(IntegrityError):  # whoever verifies finds, and says, what cannot be read
-        first = open_entry(reader.read(0, min(1, reader.size()))[0]).entry
-        own = log_policy(policy, first.origin)
-    if own is None:
+    first = _first_entry(reader)
+    if first is None or log_policy(policy, first.origin) is None:
         return policy
     return log_policy(policy, first.origin, at=started_from(first.data, policy)) or policy
+
+
+def _first_entry(reader: JournalReader) -> Entry | None:
+    with suppress(IntegrityError):  # whoever verifies finds, and says, what cannot be read
+        return open_entry(reader.read(0, 1)[0]).entry if reader.size() else None
+    return None

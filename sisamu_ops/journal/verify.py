@@ -50,11 +50,13 @@ class Finding:
 class VerifyReport:
     """The verdict on a replica.
 
-    `size` and `checkpoint_time` (RFC 3339, of the newest cosignature) are those of the agreed
-    checkpoint, None when none holds; `entries` counts the entries read, agreed or not.
+    `origin` is the log it was verified as, None without a policy. `size` and `checkpoint_time` (RFC
+    3339, of the newest cosignature) are those of the agreed checkpoint, None when none holds;
+    `entries` counts the entries read, agreed or not.
     """
 
     ok: bool
+    origin: str | None
     size: int | None
     checkpoint_time: str | None
     entries: int
@@ -80,7 +82,8 @@ def verify_directory(
         verification.fail("policy", "there is no policy: nobody's signature counts")
     else:
         verification.run(policy, known_checkpoints, check_sshsig, require_agreed=require_agreed)
-    return verification.report(signatures_checked=check_sshsig is not None)
+    origin = policy.origin if policy else None
+    return verification.report(origin, signatures_checked=check_sshsig is not None)
 
 
 class _Verification:
@@ -120,9 +123,10 @@ class _Verification:
         for number, note in enumerate(known, start=1):
             self._check_known(f"known checkpoint {number}", note, policy, hashes)
 
-    def report(self, *, signatures_checked: bool) -> VerifyReport:
+    def report(self, origin: str | None, *, signatures_checked: bool) -> VerifyReport:
         return VerifyReport(
             ok=not any(found.kind is FindingKind.FAILURE for found in self._findings),
+            origin=origin,
             size=self._size,
             checkpoint_time=self._time,
             entries=self._entries,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,37 +14,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sisamu_ops.agent import Term
-from sisamu_ops.break_glass import BreakGlass, Outlook, OwnLog
+from sisamu_ops.break_glass import Outlook
 from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
 from sisamu_ops.failover.merged_log import MergedLog
-from sisamu_ops.failover.merging import MergeError, leaf_item, leaf_name, new_leaves, read_log
+from sisamu_ops.failover.merging import MergeError, leaf_name, new_leaves, read_log
 from sisamu_ops.failover.request import (
-    Approval,
-    Envelope,
     LogClaim,
     Request,
     Verb,
-    inbox_name,
     new_request,
 )
-from sisamu_ops.failover.state import State
 from sisamu_ops.failover.submit import submit
 from sisamu_ops.journal.canonical import parse_canonical
-from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.glass_log import log_policy
-from sisamu_ops.journal.keys import load_site_keys
-from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import ReplicaReader, journal_files
 from sisamu_ops.journal.verify import verify_directory
-from sisamu_ops.leadership.port import Coordination
-from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError
+from sisamu_ops.model.errors import IntegrityError, RefusedError
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token, break_glass_epoch
+from tests.support.alone import (
+    LEAD,
+    alone,
+    entries,
+    glass_of,
+    merge,
+    send,
+    signed,
+    start,
+    the_log,
+)
 from tests.support.world import ON_CALL, START, World, load_helper, make_world
-
-LEAD = "lead@sisamu-lab"
-SEEN_ALONE = Outlook(Alone(site="local"), 0)
 
 
 @pytest.fixture(scope="module")
@@ -60,61 +59,6 @@ def world(tmp_path: Path, helper: ModuleType) -> World:
     policy = replace(made.platform.policy, operators=(ON_CALL, LEAD))
     made.platform = replace(made.platform, policy=policy)
     return made
-
-
-def cut_off() -> Coordination:
-    raise LeadershipError("ZooKeeper cannot be reached")
-
-
-def glass_of(world: World) -> BreakGlass:
-    """Stand at the site, which reaches nobody."""
-    return BreakGlass(
-        platform=world.platform, keys=load_site_keys(world.directory / "keys"), trust=world.trust,
-        home=world.directory / "state", neighbours=lambda directory: world.neighbours(),
-        connect=cut_off, now=lambda: world.now,
-    )  # fmt: skip
-
-
-def alone(verb: Verb = Verb.FAILOVER, site: str = "local", **fields: object) -> Request:
-    fields = {"samus": ["300"], "to": "nominal" if verb is Verb.FAILBACK else "backup"} | fields
-    return new_request(
-        platform="world", verb=verb, reason="cut off", now=START, lifetime=timedelta(minutes=5),
-        site=site, **fields,  # type: ignore[arg-type]  # fields of a request, by name
-    )  # fmt: skip
-
-
-def signed(request: Request, *approvers: str, signature: str = "signed") -> Envelope:
-    approvals = tuple(Approval(principal=a, signature=signature) for a in approvers)
-    document = request.document().decode()
-    return Envelope(document=document, signature="signed", principal=ON_CALL, approvals=approvals)
-
-
-def start(world: World, envelope: Envelope) -> State:
-    return glass_of(world).start(envelope, SEEN_ALONE, lambda entry: None).state
-
-
-def entries(reader: LocalCoordination) -> list[Entry]:
-    return [open_entry(leaf).entry for leaf in reader.read(0, reader.size())]
-
-
-def the_log(world: World) -> OwnLog:
-    (log,) = glass_of(world).logs()
-    return log
-
-
-def send(world: World, envelope: Envelope, request_id: str) -> None:
-    payload = envelope.payload()
-    world.coordination.put(InboxItem(name=inbox_name(request_id, payload), payload=payload))
-
-
-def merge(world: World, *, leave_out: Sequence[int] = ()) -> Request:
-    """Ask the leader to take the log in; its leaves first, but for those left out."""
-    reader = ReplicaReader(journal_files(the_log(world).directory))
-    claim, leaves = read_log(reader, world.trust, place="the log")
-    for index, leaf in enumerate(leaves):
-        if index not in leave_out:
-            world.coordination.put(leaf_item(claim.root, index, leaf))
-    return world.ask(Verb.MERGE, log=claim)
 
 
 # --- by whose word ------------------------------------------------------------------------

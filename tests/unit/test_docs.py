@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +19,7 @@ import pytest
 
 from sisamu_ops.cli.main import NOUNS, cli
 from sisamu_ops.desk import Desk
+from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.failover.admission import INBOX_LIMIT
 from sisamu_ops.failover.report import make_alarm, make_report, make_trigger
 from sisamu_ops.failover.request import Verb, new_request
@@ -30,6 +32,8 @@ from sisamu_ops.model import errors
 from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.telephony.ledger import CallRecord, tally
+from tests.support.alone import LEAD, alone, merge, send, signed, start, the_log
+from tests.support.alone import entries as log_entries
 from tests.support.commands import ROOT, children, everything, leaves, problem_of, shown_commands
 from tests.support.world import ROUTERS, World, make_world
 
@@ -230,6 +234,26 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     return entries_of(world)
 
 
+@pytest.fixture(scope="module")
+def lived_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Entry], list[Entry]]:
+    """A journal with a lone site's log merged into it, and that log."""
+    world = make_world(tmp_path_factory.mktemp("alone"))
+    world.signers.add(LEAD)
+    policy = replace(world.platform.policy, operators=("oncall@sisamu-lab", LEAD))
+    world.platform = replace(world.platform, policy=policy)
+    first, second = alone(), alone(samus=["120"])
+    start(world, signed(first))
+    start(world, signed(second))
+    start(world, signed(alone(Verb.FAILBACK), LEAD))
+    world.ask(Verb.FAILOVER, samus=["680"], to="backup")
+    world.lead_until_idle()
+    merge(world)
+    world.lead_until_idle()
+    send(world, signed(first, LEAD), first.request_id)
+    world.lead_until_idle()
+    return entries_of(world), log_entries(LocalCoordination(the_log(world).directory))
+
+
 def a_trigger(world: World) -> dict[str, Any]:
     """Return what a site's trigger says: a request's fields, and no operator."""
     request = new_request(
@@ -246,16 +270,22 @@ def entries_of(world: World) -> list[Entry]:
     return [read_entry(leaf, index=i, policy=world.trust) for i, leaf in enumerate(leaves)]
 
 
-def test_every_kind_is_lived_through_here(lived: list[Entry]) -> None:
+@pytest.fixture(scope="module")
+def every_entry(lived: list[Entry], lived_alone: tuple[list[Entry], list[Entry]]) -> list[Entry]:
+    """What the journals hold, and the log of the lone site."""
+    return [*lived, *lived_alone[0], *lived_alone[1]]
+
+
+def test_every_kind_is_lived_through_here(every_entry: list[Entry]) -> None:
     """The next test would be silent on a kind that never occurs."""
-    assert {entry.kind for entry in lived} == set(_HANDLERS)
+    assert {entry.kind for entry in every_entry} == set(_HANDLERS)
 
 
-def test_the_keys_of_every_entry_are_documented(lived: list[Entry]) -> None:
+def test_the_keys_of_every_entry_are_documented(every_entry: list[Entry]) -> None:
     """Each kind's `data` has the documented keys; what depends on the verb may be absent."""
     documented = documented_kinds()
     for kind, keys in documented.items():
-        seen = {key for entry in lived if entry.kind == kind for key in entry.data}
+        seen = {key for entry in every_entry if entry.kind == kind for key in entry.data}
         assert seen == keys - ({"targets"} if kind == "request.accepted" else set()) | (
             seen & {"targets"}
         ), kind
@@ -281,7 +311,9 @@ def documented_keys(heading: str) -> set[str]:
     return {key for row in rows(section(JSON_KEYS, heading)) for key in quoted(row[0])}
 
 
-def test_the_keys_of_status_are_documented(lived: list[Entry], tmp_path: Path) -> None:
+def test_the_keys_of_status_are_documented(
+    lived: list[Entry], lived_alone: tuple[list[Entry], list[Entry]], tmp_path: Path
+) -> None:
     """`status -o json` has exactly the documented keys."""
     world = make_world(tmp_path)
     view = SimpleNamespace(state=fold(lived), entries=lived, source="ZooKeeper", live=True)
@@ -299,11 +331,19 @@ def test_the_keys_of_status_are_documented(lived: list[Entry], tmp_path: Path) -
         platform=world.platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
         now=lambda: world.now,
     )  # fmt: skip
+    found = status_keys(desk) - {"held", "second_due"}
+    view.state, view.entries = fold(lived_alone[0]), lived_alone[0]
+    found |= status_keys(desk) - {"alarms"}
+    assert found == documented_keys("status")
+
+
+def status_keys(desk: Desk) -> set[str]:
+    """Return the key paths of `status`, those by host and of the last operation in short."""
     found = set()
     for path in paths(desk.status()):
         path = re.sub(r"(samus\[\]\.operation)\..*", r"\1", path)
-        found.add(re.sub(r"(samus\[\]\.routers)\..*", r"\1{host}", path))
-    assert found == documented_keys("status")
+        found.add(re.sub(r"(samus\[\]\.(routers|held))\..*", r"\1{host}", path))
+    return found
 
 
 def test_the_keys_of_an_operation_are_documented(lived: list[Entry]) -> None:
@@ -323,7 +363,8 @@ def test_the_keys_of_an_operation_are_documented(lived: list[Entry]) -> None:
     }
     heading = "operation show, switchover start, failover start, failback start"
     assert own == {
-        k.removesuffix("[]") if k == "findings[]" else k for k in documented_keys(heading)
+        k.removesuffix("[]") if k in ("findings[]", "approvers[]") else k
+        for k in documented_keys(heading)
     }
 
 
