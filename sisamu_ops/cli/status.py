@@ -79,7 +79,7 @@ def _print_unknown(samu: dict[str, Any]) -> None:
         told += [f"{host} is unknown since {last['id']}" for host in last["unsettled"]]
     if told:
         click.echo(f"SAMU {samu['id']}: {'; '.join(told)}")
-        click.echo("  settle it: sisamu reconcile --reason TEXT")
+        click.echo(f"  settle it: {samu['remedy']}")
 
 
 def _samu_row(samu: dict[str, Any]) -> tuple[str, ...]:

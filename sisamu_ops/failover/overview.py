@@ -8,9 +8,10 @@ from typing import Any
 
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
+from sisamu_ops.failover.rules import settling
 from sisamu_ops.failover.state import Alarm, Operation, State
 from sisamu_ops.model.condition import Condition
-from sisamu_ops.model.platform import Platform, Samu
+from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
 
 
 def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
         "intended_mode": state.intended_mode(samu.samu_id),
         "read_at": rfc3339(mode.read_at),
         "routers": dict(mode.routers),
+        "remedy": _remedy(samu.samu_id, state, mode),
         "held": held_facts(state, (*mode.routers, samu.gateway)),
         "operation": operation_line(last[-1]) if last else None,
     }
@@ -122,6 +124,14 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
             {"via": c["via"], "host": c["host"], **dict(c["result"])} for c in operation.calls
         ],
     }
+
+
+def _remedy(samu_id: str, state: State, mode: ModeReading) -> str | None:
+    """Return what makes a SAMU's mode or its last operation known again, None when both are."""
+    open_one = state.open_operation(samu_id)
+    if mode.mode is TelephonyMode.UNKNOWN or (open_one and open_one.outcome):
+        return settling(samu_id, mode.routers, open_one=open_one is not None)
+    return None
 
 
 def site_facts(

@@ -87,7 +87,18 @@ def _mode_known(facts: Facts) -> _Said:
         mode = facts.modes[samu_id]
         if mode.mode is TelephonyMode.UNKNOWN:
             answers = ", ".join(f"{host} {said}" for host, said in mode.routers.items())
-            yield f"SAMU {samu_id}'s mode is unknown ({answers})", "sisamu reconcile"
+            open_one = facts.state.open_operation(samu_id) is not None
+            remedy = settling(samu_id, mode.routers, open_one=open_one)
+            yield f"SAMU {samu_id}'s mode is unknown ({answers})", remedy
+
+
+def settling(samu_id: str, routers: Mapping[str, str], *, open_one: bool) -> str:
+    """Return what makes a SAMU's mode known again, by what its routers answered."""
+    if open_one:
+        return "sisamu reconcile --reason TEXT"
+    if "unreachable" in routers.values():
+        return "sisamu doctor"
+    return f"sisamu failover start --samu {samu_id} --reason TEXT, which moves all of it"
 
 
 def _already(facts: Facts) -> _Said:

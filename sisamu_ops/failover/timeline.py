@@ -34,7 +34,8 @@ def _spans(state: State, samu_id: str) -> list[tuple[int, frozenset[str]]]:
     """Return from which instant which paths are allowed, oldest first."""
     paths = frozenset({DEFAULT_MODE})
     spans = []
-    for operation in state.operations.values():
+    # A merged log's operations come late into the journal, and were earlier.
+    for operation in sorted(state.operations.values(), key=lambda o: o.accepted_at):
         if samu_id not in operation.samus:
             continue
         before = paths

@@ -280,3 +280,44 @@ def test_the_replicas_of_all_sites_verify(desk: Desk) -> None:
     reports = desk.read("audit", "verify")
     assert {r["journal"] for r in reports} == {"paris", "lyon", "lille"}
     assert all(r["ok"] for r in reports)
+
+
+def test_a_lone_site_acts_and_comes_home(desk: Desk, tmp_path: Path) -> None:
+    """Paris cut off acts by break-glass, the majority goes on beside it, the log is merged.
+
+    Under calls throughout: the leader holds what paris has moved, a leader above all epochs
+    follows the merge, the way back works for both, and an auditor verifies every copy.
+    """
+    log = desk.lab.place.root / "hosts/paris/break-glass" / "1"
+    with load(desk) as placed:
+        desk.run("break-glass", "start", "failover", "--site", "paris", "--samu", "300", *REASON,
+                 code=3)  # fmt: skip
+        desk.lab.partition("paris")
+        desk.await_leader(other_than="paris")
+        alone = desk.read("break-glass", "start", "failover", "--site", "paris", "--samu", "300",
+                          *REASON, code=5)  # fmt: skip
+        assert (modes(desk.lab), alone["second_due"] is None) == (["backup", "nominal"], False)
+        desk.lab.heal()
+        moved = desk.read("failover", "start", "--samu", "680", *REASON, code=5)
+        outcomes = {h: t["outcome"] for h, t in moved["steps"][-1]["targets"].items()}
+        assert outcomes == {"otn-paris": "failed", "otn-lyon": "done", "samu-680": "done"}
+        assert [one["target"] for one in desk.read("status")["held"]] == ["otn-paris"]
+        approved = tmp_path / "approved.json"
+        desk.run("break-glass", "show", "1", "--site", "paris", "--out", str(approved))
+        second = str(desk.lab.place.root / "operator/second")
+        desk.run("--identity", second, "request", "approve", str(approved))
+        desk.run("audit", "verify", str(log))
+        desk.run("journal", "merge", str(log), *REASON)
+        status = desk.await_leader()
+        await_that(lambda: desk.read("status")["leader"]["epoch"] > 2**32, 30)
+        desk.run("request", "submit", str(approved), code=5)
+        both = ("--samu", "300", "--samu", "680", *REASON)
+        assert "failover start" in desk.run("failback", "start", *both, code=3).stderr
+        desk.run("failover", "start", *both)
+        back = desk.read("failback", "start", *both)
+        assert (back["outcome"], modes(desk.lab)) == ("done", NOMINAL)
+    assert placed.clean == (0, 0, 0)
+    status = desk.read("status")
+    assert (status["held"], status["second_due"]) == ([], [])
+    assert all(one["ok"] for one in desk.read("audit", "verify"))
+    assert desk.read("break-glass", "list", "--site", "paris")[0]["merged_size"] > 0
