@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sisamu_ops.lab.lab import Lab
     from sisamu_ops.leadership.port import Coordination
     from sisamu_ops.model.condition import Problem
-    from sisamu_ops.model.platform import Platform
+    from sisamu_ops.model.platform import Credentials, Platform
     from sisamu_ops.record import Record
 
 #: How long a command waits for ZooKeeper before it looks at the replicas, in seconds.
@@ -269,8 +269,11 @@ class App:
 
     # --- doors --------------------------------------------------------------------------
 
-    def connect(self, wait_s: float = CONNECT_S) -> Coordination:
-        """Open the coordination service; LeadershipError when it cannot be reached."""
+    def connect(self, wait_s: float = CONNECT_S, home: Path | None = None) -> Coordination:
+        """Open the coordination service as an operator, or as the site whose home is named.
+
+        LeadershipError when it cannot be reached.
+        """
         if self.is_local:
             from sisamu_ops.doors.local import LocalCoordination
 
@@ -284,7 +287,16 @@ class App:
             timeout_ms=policy.session_timeout_ms,
             tick_ms=policy.tick_ms,
             wait_s=wait_s,
+            credentials=self._credentials(home),
         )
+
+    def _credentials(self, home: Path | None) -> Credentials | None:
+        """Return what one is to the coordination service: an operator, or a site."""
+        mine = self.platform.policy.zookeeper_credentials
+        if home is None or mine is None:
+            return mine
+        tls = home / "tls"
+        return replace(mine, certificate=tls / "certificate.pem", key=tls / "key.pem")
 
     def targets(self, key: Path) -> SshTargets:
         """Reach the fences over SSH with a private key."""
@@ -405,7 +417,7 @@ class App:
         from sisamu_ops.leadership import lease_record
 
         return Neighbours(
-            connect=lambda: self.connect(self.platform.policy.session_timeout_ms / 1000),
+            connect=lambda: self.connect(self.platform.policy.session_timeout_ms / 1000, home),
             targets=self.targets(key),
             runner=self._playbooks(home, key),
             signatures=self.verifies,

@@ -17,7 +17,7 @@ from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
 from sisamu_ops.model.errors import ConfigurationError
-from sisamu_ops.model.platform import Platform, Policy, Samu, Site, SiteRole, Target
+from sisamu_ops.model.platform import Credentials, Platform, Policy, Samu, Site, SiteRole, Target
 
 _MISSING = object()
 
@@ -229,5 +229,16 @@ def _policy(v: _Vars) -> Policy:
         bridge=v.text("sisamu_bridge", ""), operators=v.texts("sisamu_operators"),
         journal_keep=v.number("sisamu_journal_keep", 1_000),
         untrimmed_limit=v.number("sisamu_untrimmed_limit", 20_000),
-        is_lab=v.flag("sisamu_lab", False),
+        is_lab=v.flag("sisamu_lab", False), zookeeper_credentials=_credentials(v),
     )  # fmt: skip
+
+
+def _credentials(v: _Vars) -> Credentials | None:
+    """Return the operator's credentials: all three files, or none where there is no TLS."""
+    names = ("authority", "certificate", "key")
+    given = {name: v.text(f"sisamu_zookeeper_{name}", "") for name in names}
+    if not any(given.values()):
+        return None
+    for name in (name for name in names if not given[name]):
+        v._problems.note(v.host, f"sisamu_zookeeper_{name} is missing: the others are given")
+    return Credentials(**{name: Path(value) for name, value in given.items()})

@@ -26,7 +26,10 @@ VERSION = "version"
 NAMES = (POLICY, SIGNERS, TRUST, VERSION)
 
 #: Where things are on one machine is no rule; every site may have its own.
-_LOCAL = ("allowed_signers", "known_hosts", "verify_policy", "identity", "network_namespace")
+_LOCAL = (
+    "allowed_signers", "known_hosts", "verify_policy", "identity", "network_namespace",
+    "zookeeper_credentials",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from sisamu_ops.lab.topology import (
     SAMUS,
     SITE_HOSTS,
     SSH_HOSTS,
+    ZOOKEEPER_PORT,
     Host,
     LabPlace,
     LabSamu,
@@ -86,7 +87,10 @@ def _furnish_site(place: LabPlace, host: Host, index: int) -> None:
     for name in ("zookeeper", "journal", "runs", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
     (home / "zookeeper" / "myid").write_text(f"{index}\n")
-    values = {"tick_ms": str(TICK_MS), **_common(place, host)}
+    values = {
+        "tick_ms": str(TICK_MS), "port": str(ZOOKEEPER_PORT),
+        "authority": str(place.trust / "authority.pem"), **_common(place, host),
+    }  # fmt: skip
     _write_form(place, host, "zoo.cfg", "zoo.cfg", values)
     servers = [
         f"server.{i}={one.address(place.prefix)}:2888:3888"

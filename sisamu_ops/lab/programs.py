@@ -12,13 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 
 from sisamu_ops.lab.clock import clock_environment
-from sisamu_ops.lab.requirements import LOGGING_JAR, ZOOKEEPER_JAR, find_tool
+from sisamu_ops.lab.requirements import JARS, find_tool
 from sisamu_ops.lab.topology import (
     FENCED_HOSTS,
     PHONES,
     PLATFORM_INSTANCES,
     SITE_HOSTS,
     SSH_HOSTS,
+    ZOOKEEPER_PORT,
     Host,
     LabPlace,
 )
@@ -88,14 +89,14 @@ def match_programs(patterns: tuple[str, ...], names: tuple[str, ...]) -> tuple[s
 
 def _zookeeper(place: LabPlace, host: Host) -> Program:
     home = place.host_dir(host)
-    classes = f"{ZOOKEEPER_JAR}:{LOGGING_JAR}"
+    classes = ":".join(map(str, JARS))
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
     command = (find_tool("java"), *_JAVA_OPTIONS, "-cp", classes, main, str(home / "zoo.cfg"))
     return Program(
         name=f"zookeeper-{host.name}",
         command=(*place.entering(host.network), *command),
         directory=home,
-        listens=("tcp", host.address(place.prefix), 2181),
+        listens=("tcp", host.address(place.prefix), ZOOKEEPER_PORT),
     )
 
 

@@ -7,18 +7,20 @@ is sent to a server only to see whether it is there.
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
+from sisamu_ops.lab.certificates import CERTIFICATE, KEY
 from sisamu_ops.lab.commands import CLEAN_ENVIRONMENT
 from sisamu_ops.lab.network import inside
 from sisamu_ops.lab.programs import Program
 from sisamu_ops.lab.requirements import find_tool
 from sisamu_ops.lab.supervisor import ProgramStatus, read_programs
-from sisamu_ops.lab.topology import SITE_HOSTS, LabPlace
+from sisamu_ops.lab.topology import SITE_HOSTS, ZOOKEEPER_PORT, LabPlace
 from sisamu_ops.model.errors import FailedError
 
 _POLL_S = 0.05
@@ -108,13 +110,28 @@ def _answers(control: Path) -> bool:
 
 def _serves(place: LabPlace, address: str) -> bool:
     def ask() -> bool:
-        with suppress(OSError), socket.create_connection((address, 2181), 1) as link:
-            link.sendall(b"srvr")
-            return b"Mode:" in link.recv(4096)
+        with suppress(OSError):
+            return b"Mode:" in ask_zookeeper(place, address)
         return False
 
     # The router's namespace reaches every network, and no cut lies on its own packets.
     return inside(place.namespace("wan"), ask) if place.isolated else ask()
+
+
+def ask_zookeeper(place: LabPlace, address: str, timeout_s: float = 2) -> bytes:
+    """Return what a server says of itself (`srvr`), asked over TLS; OSError when it does not.
+
+    From wherever this is called, so that a network's view is had by asking from there.
+    """
+    context = ssl.create_default_context(cafile=str(place.trust / "authority.pem"))
+    tls = place.operator_tls
+    context.load_cert_chain(tls / CERTIFICATE, tls / KEY)
+    with (
+        socket.create_connection((address, ZOOKEEPER_PORT), timeout_s) as link,
+        context.wrap_socket(link, server_hostname=address) as secured,
+    ):
+        secured.sendall(b"srvr")
+        return b"".join(iter(lambda: secured.recv(4096), b""))
 
 
 def _ended(place: LabPlace, program: Program) -> FailedError:

@@ -23,9 +23,14 @@ TOOLS = {
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
 }
-ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
-LOGGING_JAR = Path("/usr/share/java/slf4j-simple.jar")
-JARS = {ZOOKEEPER_JAR: "zookeeper", LOGGING_JAR: "libslf4j-java"}
+_JARS = Path("/usr/share/java")
+#: Jar → the package that brings it; zookeeper.jar names all others it needs, but these.
+JARS = {
+    _JARS / "zookeeper.jar": "zookeeper",
+    _JARS / "slf4j-simple.jar": "libslf4j-java",
+    _JARS / "netty-codec.jar": "libnetty-java",
+    _JARS / "netty-resolver.jar": "libnetty-java",
+}
 
 _SUDO = "use sudo, for example: sudo .venv/bin/sisamu lab up"
 

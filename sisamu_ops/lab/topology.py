@@ -33,6 +33,8 @@ OPERATORS = MappingProxyType(
     {"id_ed25519": "oncall@sisamu-lab", "second": "lead@sisamu-lab", "stranger": None}
 )
 PLATFORM = "sisamu-lab"
+#: Where ZooKeeper takes clients, over TLS.
+ZOOKEEPER_PORT = 2281
 ORIGIN = f"{PLATFORM}/journal"
 
 
@@ -123,6 +125,16 @@ class LabPlace:
     def trust(self) -> Path:
         """Return the directory of what everybody may know: policy, signers, known hosts."""
         return self.root / "trust"
+
+    @property
+    def authority(self) -> Path:
+        """Return the directory of who signs the lab's certificates."""
+        return self.root / "authority"
+
+    @property
+    def operator_tls(self) -> Path:
+        """Return the directory of the certificate operators show to ZooKeeper."""
+        return self.root / "operator" / "tls"
 
     def namespace(self, network: str) -> str:
         """Return the namespace's name of a network or of the router."""

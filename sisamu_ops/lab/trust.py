@@ -8,10 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from sisamu_ops.journal.keys import make_site_keys, write_policy
+from sisamu_ops.lab.certificates import CERTIFICATE, KEY, Authority
 from sisamu_ops.lab.commands import run_command
 from sisamu_ops.lab.topology import (
     OPERATORS,
     ORIGIN,
+    PLATFORM,
+    SITE_HOSTS,
     SITES,
     SSH_HOSTS,
     TELEPHONY_SITES,
@@ -42,6 +45,24 @@ def establish_trust(place: LabPlace) -> None:
     lines = [f'{who} namespaces="{_NAMESPACES}" {key}' for who, key in signers.items()]
     _write(place.trust / "allowed_signers", lines)
     _establish_policy(place)
+    _issue_certificates(place)
+
+
+def _issue_certificates(place: LabPlace) -> None:
+    """Give every ZooKeeper server, every site and the operators what they show each other."""
+    authority = Authority(directory=place.authority, platform=PLATFORM)
+    authority.establish()
+    _write(place.trust / "authority.pem", authority.certificate.read_text("ascii").splitlines())
+    authority.issue(place.operator_tls, "operator", "oncall@sisamu-lab")
+    for host in SITE_HOSTS:
+        home = place.host_dir(host)
+        unit = "site" if host.name in TELEPHONY_SITES else "arbiter"
+        authority.issue(home / "tls", unit, host.name)
+        server = home / "zookeeper-tls"
+        authority.issue(server, "server", host.address(place.prefix))
+        both = server / "server.pem"
+        both.touch(mode=0o600)
+        both.write_bytes((server / CERTIFICATE).read_bytes() + (server / KEY).read_bytes())
 
 
 def _establish_policy(place: LabPlace) -> None:

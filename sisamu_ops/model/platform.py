@@ -64,6 +64,15 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """How a client and the coordination service know each other: PEM files."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """The platform's settings from `group_vars`; durations in integer milliseconds.
 
@@ -88,6 +97,8 @@ class Policy:
     #: Entries always kept in the coordination service, and how many may wait there for replicas.
     journal_keep: int = 1_000
     untrimmed_limit: int = 20_000
+    #: An operator's; None where the service is reached without TLS.
+    zookeeper_credentials: Credentials | None = None
     is_lab: bool = False
 
     @property

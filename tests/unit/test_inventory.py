@@ -75,7 +75,10 @@ def test_the_policy_is_that_of_the_plan(lab: Platform, place: topology.LabPlace)
     policy = lab.policy
     assert (policy.platform, policy.origin) == (topology.PLATFORM, topology.ORIGIN)
     assert set(policy.operators) == {name for name in topology.OPERATORS.values() if name}
-    assert policy.zookeeper == tuple(f"{h.address(PREFIX)}:2181" for h in topology.SITE_HOSTS)
+    servers = [f"{h.address(PREFIX)}:{topology.ZOOKEEPER_PORT}" for h in topology.SITE_HOSTS]
+    assert list(policy.zookeeper) == servers
+    assert policy.zookeeper_credentials is not None
+    assert policy.zookeeper_credentials.certificate.parent == place.operator_tls
     assert policy.allowed_signers.parent == policy.known_hosts.parent == place.trust
     assert policy.verify_policy == place.trust / "policy.json"
     assert policy.network_namespace == "nosuchlab-ops"
