@@ -58,8 +58,9 @@ class Authority:
         """
         if not (directory / CERTIFICATE).exists():
             key = ec.generate_private_key(ec.SECP256R1())
+            issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes()).subject
             builder = (
-                _builder(_subject(self.platform, unit), _subject(self.platform, "authority"), key)
+                _builder(_subject(self.platform, unit), issuer, key)
                 .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
                 .add_extension(x509.SubjectAlternativeName([_alternative(who)]), critical=False)
                 .add_extension(x509.ExtendedKeyUsage([_usage(unit)]), critical=False)

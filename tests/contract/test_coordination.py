@@ -1,11 +1,12 @@
 """One contract, two adapters: what leadership and the journal rely on, proved on both.
 
-The ZooKeeper runs are against a real server; `local` is a directory.
+The ZooKeeper runs are against a real server, over TLS too; `local` is a directory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
 from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.lab.certificates import Authority
 from sisamu_ops.leadership.lease import boottime_ns
 from sisamu_ops.leadership.port import Coordination, Leadership
 from sisamu_ops.model.errors import LeadershipError
+from sisamu_ops.model.platform import Credentials
 from tests.support.zookeeper import Ensemble, ensemble
 
 Connect = Callable[[], Coordination]
@@ -28,20 +31,39 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
         yield running
 
 
-@pytest.fixture(params=["local", "zookeeper"])
-def connect(request: pytest.FixtureRequest, tmp_path: Path, server: Ensemble) -> Iterator[Connect]:
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
+    authority = Authority(directory=tmp_path_factory.mktemp("authority"), platform="contract")
+    authority.establish()
+    with ensemble(tmp_path_factory.mktemp("secured"), authority=authority) as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "zookeeper", "zookeeper over TLS"])
+def connect(
+    request: pytest.FixtureRequest, tmp_path: Path, server: Ensemble, secured: Ensemble
+) -> Iterator[Connect]:
     opened: list[Coordination] = []
 
     def local() -> Coordination:
         return LocalCoordination(tmp_path / "state")
 
-    def zookeeper() -> Coordination:
+    def zookeeper(servers: Ensemble, credentials: Credentials | None = None) -> Coordination:
         return ZooKeeperCoordination(
-            [server.hosts], tmp_path.name, timeout_ms=2000, tick_ms=500, wait_s=5
-        )
+            [servers.hosts], tmp_path.name, timeout_ms=2000, tick_ms=500, wait_s=5,
+            credentials=credentials,
+        )  # fmt: skip
+
+    def over_tls() -> Coordination:
+        # Rights go with the platform's name, which is this test's own.
+        assert secured.authority is not None
+        secured.authority = replace(secured.authority, platform=tmp_path.name)
+        return zookeeper(secured, secured.credentials("site"))
+
+    ways = {"local": local, "zookeeper": lambda: zookeeper(server), "zookeeper over TLS": over_tls}
 
     def keep() -> Coordination:
-        opened.append(local() if request.param == "local" else zookeeper())
+        opened.append(ways[request.param]())
         return opened[-1]
 
     yield keep

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pytest
 from sisamu_ops.chaos import heal_all, healer, injected, parse_fault, standing
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.lab import Lab
-from sisamu_ops.lab.readiness import await_ensemble
+from sisamu_ops.lab.readiness import ask_zookeeper, await_ensemble
 from sisamu_ops.lab.topology import SITE_HOSTS, SITES
 from tests.support.chaos import injector
 from tests.support.commands import ROOT
@@ -97,12 +96,9 @@ def answer_s(lab: Lab, site: str) -> float:
 
     def ask() -> float:
         began = monotonic()
-        with socket.create_connection((address(lab, site), 2181), 2) as link:
-            link.sendall(b"srvr")
-            while said := link.recv(4096):
-                if b"Mode:" in said:
-                    return monotonic() - began
-        raise ConnectionError("it serves nobody")
+        if b"Mode:" not in ask_zookeeper(lab.place, address(lab, site)):
+            raise ConnectionError("it serves nobody")
+        return monotonic() - began
 
     return from_network(lab, "ops", ask)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.security import ACL
+from kazoo.security import ACL, OPEN_ACL_UNSAFE
 
 from sisamu_ops.doors.zookeeper.access import rights
 from sisamu_ops.doors.zookeeper.client import Client, commit, connect, unreachable
@@ -68,7 +68,7 @@ class ZooKeeperCoordination:
 
     def _prepare(self) -> None:
         # Other platforms may live beside this one: what lies above it belongs to none.
-        self._make("/sisamu", b"", acl=None)
+        self._make("/sisamu", b"", acl=OPEN_ACL_UNSAFE)
         for name in _MADE_FIRST:
             self._ensure(name, b"")
 
