@@ -55,7 +55,7 @@ from sisamu_ops.model.errors import (
     LeadershipError,
     RefusedError,
 )
-from sisamu_ops.model.platform import Platform
+from sisamu_ops.model.platform import Certificate, Platform
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +89,8 @@ class Neighbours:
     open_peer: OpenPeer
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
+    #: What this site shows to the coordination service; None where nothing is asked for.
+    certificate: Callable[[], Certificate | None] = lambda: None
     #: Is shown each tenure as it begins: who keeps the evidence of leases listens to it.
     on_tenure: Callable[[LeasedTenure], None] = lambda _: None
 
@@ -312,6 +314,7 @@ class SiteAgent:
         self._following = Following(
             keys=keys, policy=policy, replicator=replicator, open_peer=neighbours.open_peer,
             now=neighbours.now, found=found,
+            certificate=neighbours.certificate,
             slow_after_s=heartbeat_interval_s(platform.policy.session_timeout_ms),
         )  # fmt: skip
         self._own = self._following.open_own()

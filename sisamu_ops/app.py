@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sisamu_ops.lab.lab import Lab
     from sisamu_ops.leadership.port import Coordination
     from sisamu_ops.model.condition import Problem
-    from sisamu_ops.model.platform import Credentials, Platform
+    from sisamu_ops.model.platform import Certificate, Credentials, Platform
     from sisamu_ops.record import Record
 
 #: How long a command waits for ZooKeeper before it looks at the replicas, in seconds.
@@ -162,6 +162,8 @@ class App:
                 sites_reached=lambda: self.copy_replicas(Path(directory)),
                 read_targets=lambda: self.targets(self.identity).read(self.platform.targets),
                 embedded=self.is_local,
+                certificate=self._certificate,
+                now=utc_now,
             ).examine()
 
     @contextmanager
@@ -298,6 +300,13 @@ class App:
         tls = home / "tls"
         return replace(mine, certificate=tls / "certificate.pem", key=tls / "key.pem")
 
+    def _certificate(self, home: Path | None = None) -> Certificate | None:
+        """Read what one shows to the coordination service; None where nothing is asked for."""
+        from sisamu_ops.doors.certificate import read_certificate
+
+        credentials = None if self.is_local else self._credentials(home)
+        return read_certificate(credentials.certificate) if credentials else None
+
     def targets(self, key: Path) -> SshTargets:
         """Reach the fences over SSH with a private key."""
         from sisamu_ops.doors.ssh import SshTargets
@@ -423,6 +432,7 @@ class App:
             signatures=self.verifies,
             now=utc_now,
             open_peer=lambda site: self.open_replica(site, key),
+            certificate=partial(self._certificate, home),
             on_tenure=lease_record.LeaseRecord(home / lease_record.NAME).follow,
             rules=self.rules,
             keep=partial(self._keep_artifacts, home, key),

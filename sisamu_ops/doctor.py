@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import SisamuError
-from sisamu_ops.model.platform import Platform
+from sisamu_ops.model.platform import Certificate, Platform
 
 UNAUTHORISED, UNLED, UNREACHED = 3, 4, 6
 
@@ -34,11 +35,14 @@ class Doctor:
     sites_reached: Callable[[], Mapping[str, object]]
     read_targets: Callable[[], Mapping[str, Reading]]
     embedded: bool = False
+    certificate: Callable[[], Certificate | None] = lambda: None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def examine(self) -> list[Check]:
         """Return every check, good ones too."""
         return [
             *self._guarded("identity", UNAUTHORISED, lambda: [self._check_identity()]),
+            *self._guarded("certificate", UNLED, self._check_certificate),
             *self._guarded("leader", UNLED, lambda: [self._check_leader()]),
             *self._guarded("sites", UNREACHED, self._check_sites),
             *self._guarded("targets", UNREACHED, self._check_targets),
@@ -73,6 +77,21 @@ class Doctor:
                 exit_code=UNAUTHORISED,
             )
         return Check(name="identity", ok=True, detail=f"you sign as {principal}")
+
+    def _check_certificate(self) -> list[Check]:
+        """Look at what one shows to ZooKeeper, where it asks for that."""
+        certificate = self.certificate()
+        if certificate is None:
+            return []
+        return [
+            Check(
+                name="certificate",
+                ok=not certificate.ends_soon(self.now()),
+                detail=f"ZooKeeper knows you as {certificate}",
+                remedy="have it renewed: after its end ZooKeeper takes you for nobody",
+                exit_code=UNLED,
+            )
+        ]
 
     def _check_leader(self) -> Check:
         coordination = self.connect()

@@ -28,7 +28,8 @@ from sisamu_ops.model.condition import (
     ProblemKind,
     read_conditions,
 )
-from sisamu_ops.model.errors import IntegrityError, SisamuError, said_of
+from sisamu_ops.model.errors import ConfigurationError, IntegrityError, SisamuError, said_of
+from sisamu_ops.model.platform import Certificate
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Following:
         open_peer: OpenPeer,
         now: Callable[[], datetime],
         slow_after_s: float,
+        certificate: Callable[[], Certificate | None] = lambda: None,
         found: tuple[Problem, ...] = (),
     ) -> None:
         """Follow with this replica; `found` is what was wrong when it was opened."""
@@ -63,6 +65,7 @@ class Following:
         self._open_peer = open_peer
         self._now = now
         self._slow_after_s = slow_after_s
+        self._certificate = certificate
         self._found = found
         self._shown: tuple[float, Condition] | None = None
         self._alarmed: set[ProblemKind] = set()
@@ -90,7 +93,11 @@ class Following:
         """Follow once: take what is new, cosign it, and show how the site is."""
         notes = coordination.published()
         self._watch_clocks(notes)
-        problems = [*self._follow(coordination, notes, leads=leads), *self._about_time()]
+        problems = [
+            *self._follow(coordination, notes, leads=leads),
+            *self._about_time(),
+            *self._about_certificate(),
+        ]
         self.problems = tuple(sorted(problems))
         self._raise_alarms(coordination)
         self._show(coordination)
@@ -154,6 +161,16 @@ class Following:
         if self._slow_s > self._slow_after_s:
             message = f"a write took {self._slow_s * 1000:.0f} ms"
             yield Problem(kind=ProblemKind.SLOW, message=message)
+
+    def _about_certificate(self) -> Iterator[Problem]:
+        try:
+            certificate = self._certificate()
+        except ConfigurationError as error:
+            yield Problem(kind=ProblemKind.CERTIFICATE, message=error.message)
+            return
+        if certificate is not None and certificate.ends_soon(self._now()):
+            message = f"its certificate is that of {certificate}"
+            yield Problem(kind=ProblemKind.CERTIFICATE, message=message)
 
     def _raise_alarms(self, coordination: Coordination) -> None:
         """Have the leader journal what must not be forgotten, once each time it begins."""

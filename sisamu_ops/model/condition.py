@@ -31,6 +31,7 @@ class ProblemKind(StrEnum):
     UPGRADE = "unknown-entries"
     CLOCK = "clock-differs"
     SLOW = "zookeeper-slow"
+    CERTIFICATE = "certificate-ends"
 
     @property
     def remedy(self) -> str:
@@ -40,7 +41,7 @@ class ProblemKind(StrEnum):
     @property
     def unfit(self) -> bool:
         """Say whether a site with this problem must not lead."""
-        return self not in (ProblemKind.CLOCK, ProblemKind.SLOW)
+        return self not in (ProblemKind.CLOCK, ProblemKind.SLOW, ProblemKind.CERTIFICATE)
 
 
 _REMEDIES = {
@@ -55,6 +56,7 @@ _REMEDIES = {
     ProblemKind.UPGRADE: "upgrade this site's agent",
     ProblemKind.CLOCK: "set the site's clock (chrony); leases do not depend on it, expiry does",
     ProblemKind.SLOW: "look at the disks and links of the ZooKeeper servers",
+    ProblemKind.CERTIFICATE: "renew it in time: without one the site cannot reach ZooKeeper",
 }
 
 

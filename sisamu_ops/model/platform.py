@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
 from sisamu_ops.model.errors import ConfigurationError
+
+#: How long before its end a certificate is asked to be renewed.
+_RENEWED_BEFORE = timedelta(days=30)
 
 
 class TelephonyMode(Enum):
@@ -70,6 +74,23 @@ class Credentials:
     authority: Path
     certificate: Path
     key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a certificate says: what its holder is, who, and until when (UTC)."""
+
+    role: str
+    holder: str
+    ends: datetime
+
+    def ends_soon(self, now: datetime) -> bool:
+        """Say whether it must be renewed now: less than thirty days are left."""
+        return self.ends - now < _RENEWED_BEFORE
+
+    def __str__(self) -> str:
+        """Say what it says, for people."""
+        return f"{self.role} {self.holder}, until {self.ends:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, kw_only=True)

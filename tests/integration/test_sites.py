@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,6 +19,7 @@ from sisamu_ops.failover.state import State
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model.errors import LeadershipError
 from sisamu_ops.model.outcome import Outcome
+from sisamu_ops.model.platform import Certificate
 from tests.support.sites import SITES, Sites, make_sites
 from tests.support.waiting import await_that
 from tests.support.world import ON_CALL, some_rules
@@ -244,6 +246,21 @@ def test_clocks_minutes_apart_are_told_and_change_no_leadership(begin: Begin) ->
     assert service.leader() == leader
     sites.members["lyon"].ahead = timedelta()
     await_that(lambda: not sites.problems(service, "paris"), 30)
+
+
+def test_a_certificate_near_its_end_is_told_and_keeps_nobody_from_leading(begin: Begin) -> None:
+    """The site says until when it is known to ZooKeeper; renewed, it says so no more."""
+    sites, service = begin()
+    leader = service.leader()
+    assert leader is not None
+    ends = datetime.now(UTC) + timedelta(days=3)
+    member = sites.members[leader.site]
+    member.certificate = Certificate(role="site", holder=leader.site, ends=ends)
+    await_that(lambda: "certificate-ends" in sites.problems(service, leader.site), 20)
+    sites.write(service, 1)
+    assert service.leader() == leader
+    member.certificate = replace(member.certificate, ends=ends + timedelta(days=60))
+    await_that(lambda: not sites.problems(service, leader.site), 20)
 
 
 def test_a_transfer_is_done_when_the_new_epoch_stands(begin: Begin) -> None:

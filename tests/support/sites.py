@@ -32,7 +32,7 @@ from sisamu_ops.journal.replicate import Replicator, cosigned_sizes
 from sisamu_ops.leadership.port import Coordination, LeasedTenure
 from sisamu_ops.model.condition import Problem, ProblemKind, read_conditions
 from sisamu_ops.model.errors import DiskError, UnknownOutcomeError
-from sisamu_ops.model.platform import Platform, Site, SiteRole
+from sisamu_ops.model.platform import Certificate, Platform, Site, SiteRole
 from tests.support.waiting import await_that
 from tests.support.world import ON_CALL, World, make_world, some_rules
 from tests.support.zookeeper import TICK_MS
@@ -84,6 +84,7 @@ class Member:
     disk: FillableDisk = field(default_factory=FillableDisk)
     ahead: timedelta = timedelta()
     rules: Rules = field(default_factory=some_rules)
+    certificate: Certificate | None = None
     agent: SiteAgent | None = None
     replica: Replica | None = None
     replicator: Replicator | None = None
@@ -129,6 +130,7 @@ class Sites:
             self.world.neighbours(), runner=RunsOnDisk(
                 disk=member.disk, playbooks=self.world.playbooks
             ), connect=self.connect, now=member.now, open_peer=self.open_peer,
+            certificate=lambda: member.certificate,
             rules=lambda: member.rules, keep=lambda contents: frozenset({"paris", "lyon"}),
         )  # fmt: skip
         member.agent = self.agent_type(

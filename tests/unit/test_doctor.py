@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sisamu_ops.doctor import UNAUTHORISED, UNLED, UNREACHED, Check, Doctor
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.leadership.port import Leadership
 from sisamu_ops.model.errors import ConfigurationError, LeadershipError
+from sisamu_ops.model.platform import Certificate
 from sisamu_ops.model.token import Token
 from tests.support.world import ON_CALL, _platform
 
@@ -71,6 +73,16 @@ def test_a_sound_platform_is_well(parts: dict[str, Any]) -> None:
     assert ON_CALL in checks["identity"].detail
     assert "local, epoch 3" in checks["leader"].detail
     assert "3.4" in checks["target otn-paris"].detail
+
+
+@pytest.mark.parametrize(("days", "ok"), [(29, False), (31, True)])
+def test_a_certificate_that_ends_soon_is_told(parts: dict[str, Any], days: int, ok: bool) -> None:
+    """Thirty days before its end, while it still serves; who and what one is stands there."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    shown = Certificate(role="operator", holder=ON_CALL, ends=now + timedelta(days=days))
+    check = examine(parts, certificate=lambda: shown, now=lambda: now)["certificate"]
+    assert (check.ok, check.exit_code) == (ok, UNLED)
+    assert all(word in check.detail for word in ("operator", ON_CALL, "until 2026-"))
 
 
 NO_LEADER: dict[str, Any] = {"connect": lambda: Service(None)}
