@@ -1,1 +1,1 @@
-"""One file per neighbour: the only place its library is imported."""
+"""One file or folder per neighbour: the only place its library is imported."""

@@ -31,6 +31,7 @@ from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.request import Envelope, Verb, inbox_name
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.port import InboxItem
+from sisamu_ops.lab.certificates import CERTIFICATE, KEY
 from sisamu_ops.lab.lab import Lab
 from sisamu_ops.lab.readiness import is_listening
 from sisamu_ops.lab.topology import FENCED_HOSTS, SITE_HOSTS
@@ -51,11 +52,15 @@ from kazoo.client import KazooClient
 from pathlib import Path
 from sisamu_ops.app import App, Options
 from sisamu_ops.model.token import Token
-inventory, hosts, timeout_ms, name = sys.argv[1:]
+inventory, hosts, timeout_ms, name = sys.argv[1:5]
 app = App(Options(inventory=Path(inventory)))
 app.enter()
 targets = app.targets(app.identity)
-client = KazooClient(hosts=hosts, timeout=int(timeout_ms) / 1000)
+shown = app.platform.policy.zookeeper_credentials
+client = KazooClient(
+    hosts=hosts, timeout=int(timeout_ms) / 1000, use_ssl=True, ca=str(shown.authority),
+    certfile=sys.argv[5], keyfile=sys.argv[6],
+)
 client.start()
 def elected():
     epoch, index = json.loads(Path(name).read_text())
@@ -179,10 +184,10 @@ def lose(stage: Stage, how: signal.Signals) -> float:
 @contextmanager
 def contender(stage: Stage, token: Path) -> Iterator[subprocess.Popen[str]]:
     """Run one stock contender, until the block ends."""
-    policy = stage.app.platform.policy
+    policy, tls = stage.app.platform.policy, stage.lab.place.host_dir("paris") / "tls"
     process = subprocess.Popen(
         [sys.executable, "-c", STOCK, str(stage.inventory), ",".join(policy.zookeeper),
-         str(policy.session_timeout_ms), str(token)],
+         str(policy.session_timeout_ms), str(token), str(tls / CERTIFICATE), str(tls / KEY)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
