@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from sisamu_ops.model.errors import (
@@ -149,6 +150,17 @@ class App:
         if leader is None:
             raise LeadershipError("nobody leads", remedy="name a site, or sisamu doctor")
         return leader.site
+
+    def await_leader(self, timeout_s: float) -> str:
+        """Return the site that leads, once one does; LeadershipError when none has in time."""
+        deadline = monotonic() + timeout_s
+        while True:
+            try:
+                return self.leading_site()
+            except LeadershipError:
+                if monotonic() > deadline:
+                    raise
+                sleep(0.2)
 
     def diagnose(self) -> list[Check]:
         """Check key, authorisation, leader, replicas and targets."""

@@ -19,6 +19,9 @@ from sisamu_ops.model.errors import StoppedError
 if TYPE_CHECKING:
     from sisamu_ops.lab import LabStatus
 
+#: Seconds for somebody to lead once the agents run; a busy machine starts them slowly.
+_LEAD_S = 40.0
+
 
 @click.group()
 def lab() -> None:
@@ -38,8 +41,10 @@ def up_command(app: App, agents: bool) -> None:
     opened = open_lab()
     opened.up(agents=agents, progress=say)
     if agents:
+        say("leader")
+        app.await_leader(_LEAD_S)
         say("targets")
-        desk = app.enter().desk
+        desk = app.desk
         desk.enrol_missing("lab up enrols its own targets", tell_entry)
         desk.adopt_missing("lab up adopts its own rules", tell_entry)
     say(f"lab {opened.place.name} is up under {opened.place.root}")

@@ -40,10 +40,14 @@ _RECONNECT_S = 0.2
 _REMEDY = "check the ensemble with `sisamu doctor`; calls go on without it"
 
 
+class ForbiddenError(LeadershipError):
+    """This certificate may not do that."""
+
+
 def unreachable(cause: BaseException) -> LeadershipError:
     """Return our error for what kazoo says, in words."""
     if isinstance(cause, NoAuthError):
-        return LeadershipError(
+        return ForbiddenError(
             "ZooKeeper does not allow that to this certificate",
             remedy="use the certificate of the site or operator you act as: sisamu doctor",
         )

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from time import monotonic, sleep
 from typing import Any
 
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
@@ -14,7 +15,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import ACL, OPEN_ACL_UNSAFE
 
 from sisamu_ops.doors.zookeeper.access import rights
-from sisamu_ops.doors.zookeeper.client import Client, commit, connect, unreachable
+from sisamu_ops.doors.zookeeper.client import Client, ForbiddenError, commit, connect, unreachable
 from sisamu_ops.doors.zookeeper.contention import ZooKeeperContention
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.leadership.port import Leadership
@@ -25,6 +26,8 @@ from sisamu_ops.model.platform import Credentials
 _MADE_FIRST = ("", "lease", "published", "entries", "inbox", "contenders")
 #: Those that the first leader makes.
 _FOUNDED = ("epoch", "head", "first")
+#: How often is looked whether a site has made its place, in seconds.
+_LOOK_S = 0.1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -67,10 +70,25 @@ class ZooKeeperCoordination:
         )
 
     def _prepare(self) -> None:
-        # Other platforms may live beside this one: what lies above it belongs to none.
-        self._make("/sisamu", b"", acl=OPEN_ACL_UNSAFE)
-        for name in _MADE_FIRST:
-            self._ensure(name, b"")
+        deadline = monotonic() + self._wait_s
+        while not self._furnish():
+            if monotonic() > deadline:
+                raise LeadershipError(
+                    "no site has made its place in ZooKeeper yet",
+                    remedy="start the agents; by hand, with the card: sisamu samu card",
+                )
+            sleep(_LOOK_S)
+
+    def _furnish(self) -> bool:
+        """Make what is not there; False where it is for a site to do so, and none has yet."""
+        try:
+            # Other platforms may live beside this one: what lies above it belongs to none.
+            self._make("/sisamu", b"", acl=OPEN_ACL_UNSAFE)
+            for name in _MADE_FIRST:
+                self._ensure(name, b"")
+        except ForbiddenError:
+            return False
+        return True
 
     def _ensure(self, name: str, data: bytes, like: str = "") -> None:
         """Make a node that is not there, with the rights of its name or of what it is like."""
