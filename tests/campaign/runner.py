@@ -89,7 +89,11 @@ class Life:
         self.lab.down()
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        self._sisamu("lab", "up")
+        try:
+            self._sisamu("lab", "up")
+        except RuntimeError:
+            self.lab.down()
+            raise
         self.lab = Lab(name)
         inventory = ROOT / "inventories/lab"
         self.apps = [App(Options(inventory=inventory)) for _ in range(_CLIENTS + 2)]
