@@ -28,7 +28,7 @@ from sisamu_ops.model.errors import (
 )
 
 if TYPE_CHECKING:
-    from sisamu_ops.agent import Neighbours, SiteAgent
+    from sisamu_ops.agent import SiteAgent
     from sisamu_ops.break_glass import BreakGlass
     from sisamu_ops.desk import Desk
     from sisamu_ops.doctor import Check
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sisamu_ops.model.condition import Problem
     from sisamu_ops.model.platform import Certificate, Credentials, Platform
     from sisamu_ops.record import Record
+    from sisamu_ops.term import Neighbours
 
 #: How long a command waits for ZooKeeper before it looks at the replicas, in seconds.
 CONNECT_S = 3.0
@@ -434,8 +435,8 @@ class App:
 
     def _neighbours(self, home: Path, key: Path) -> Neighbours:
         """Open the doors an agent acts through."""
-        from sisamu_ops.agent import Neighbours
         from sisamu_ops.leadership import lease_record
+        from sisamu_ops.term import Neighbours
 
         return Neighbours(
             connect=lambda: self.connect(self.platform.policy.session_timeout_ms / 1000, home),
@@ -532,8 +533,8 @@ class App:
 
     def _serve_here(self, coordination: Coordination) -> None:
         """Carry out everything accepted, in this process, under the lock; then sign it."""
-        from sisamu_ops.agent import serve_once
         from sisamu_ops.journal.keys import load_site_keys
+        from sisamu_ops.term import serve_once
 
         keys = load_site_keys(self.state_dir / "keys")
         serve_once(

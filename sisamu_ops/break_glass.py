@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sisamu_ops.agent import Neighbours, Term
 from sisamu_ops.doors.local import LocalCoordination, read_epoch
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
 from sisamu_ops.failover.folding import Folding
@@ -33,6 +32,7 @@ from sisamu_ops.leadership.port import Coordination, Leadership
 from sisamu_ops.model.errors import ConfigurationError, LeadershipError, RefusedError
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.record import JournalView
+from sisamu_ops.term import Neighbours, Term
 
 #: Where a site keeps its own logs, below its home.
 LOGS = "break-glass"

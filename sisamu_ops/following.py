@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from datetime import datetime
 from importlib.metadata import version
 from time import monotonic
@@ -16,7 +15,7 @@ from time import monotonic
 from sisamu_ops.failover.report import make_alarm
 from sisamu_ops.journal.catch_up import catch_up
 from sisamu_ops.journal.keys import Policy, SiteKeys
-from sisamu_ops.journal.port import ReplicaFiles
+from sisamu_ops.journal.port import OpenPeer
 from sisamu_ops.journal.reader import ReplicaReader
 from sisamu_ops.journal.replicate import Replicator
 from sisamu_ops.leadership.port import Coordination
@@ -32,8 +31,6 @@ from sisamu_ops.model.errors import ConfigurationError, IntegrityError, SisamuEr
 from sisamu_ops.model.platform import Certificate
 
 _log = logging.getLogger(__name__)
-
-OpenPeer = Callable[[str], AbstractContextManager[ReplicaFiles]]
 
 #: An unchanged condition is shown again after this; three times this without one is silence.
 _SHOW_S = 5.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -96,3 +97,7 @@ class CheckSshsig(Protocol):
     ) -> bool:
         """Say whether who was an allowed signer of that principal at `moment` signed it."""
         ...
+
+
+#: Opens the replica of another site, by its name, for as long as it is read.
+OpenPeer = Callable[[str], AbstractContextManager[ReplicaFiles]]

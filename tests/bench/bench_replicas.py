@@ -17,8 +17,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from sisamu_ops.agent import SiteAgent, Term
+from sisamu_ops.agent import SiteAgent
 from sisamu_ops.leadership.port import Coordination
+from sisamu_ops.term import Term
 from tests.support.sites import SITES, Sites, make_sites
 from tests.support.told import DATA
 from tests.support.zookeeper import ensemble

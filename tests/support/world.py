@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sisamu_ops.agent import Neighbours, Term
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
@@ -34,6 +33,7 @@ from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.leadership.lease import Lease
 from sisamu_ops.model.platform import Platform, Policy, Samu, Site, SiteRole, Target
 from sisamu_ops.model.token import Token
+from sisamu_ops.term import Neighbours, Term
 
 HELPER = Path(__file__).resolve().parents[2] / "playbooks/files/sisamu_fence.py"
 ROUTERS = ("otn-paris", "otn-lyon")

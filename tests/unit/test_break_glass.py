@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisamu_ops.agent import Term
 from sisamu_ops.break_glass import Outlook
 from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
@@ -33,6 +32,7 @@ from sisamu_ops.journal.verify import verify_directory
 from sisamu_ops.model.errors import IntegrityError, RefusedError
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token, break_glass_epoch
+from sisamu_ops.term import Term
 from tests.support.alone import (
     LEAD,
     alone,
