@@ -29,4 +29,4 @@ def nearest(path: Path) -> Path:
     return next(one for one in (path, *path.parents) if one.is_dir())
 
 
-print(json.dumps(survey(Path(sys.argv[1]), sys.argv[2])))
+sys.stdout.write(json.dumps(survey(Path(sys.argv[1]), sys.argv[2])))

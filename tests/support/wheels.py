@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -52,8 +52,12 @@ def broken(directory: Path, version: str) -> Path:
     info = f"sisamu_ops-{version}.dist-info"
     with ZipFile(directory / f"sisamu_ops-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr("sisamu_ops.py", "def main():\n    raise SystemExit('broken')\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: sisamu-ops\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: sisamu-ops\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nsisamu = sisamu_ops:main\n")
         wheel.writestr(f"{info}/RECORD", "")
     return directory
@@ -81,9 +85,14 @@ def _needed_by(name: str) -> Iterator[str]:
 def repack(installed: Distribution, directory: Path) -> None:
     """Make a wheel again of what was installed from one, without what the installer added."""
     name = installed.metadata["Name"].replace("-", "_")
-    tags = [line[5:] for line in (installed.read_text("WHEEL") or "").splitlines() if line[:5] == "Tag: "]
+    tags = [
+        line[5:]
+        for line in (installed.read_text("WHEEL") or "").splitlines()
+        if line[:5] == "Tag: "
+    ]
     kept = [one for one in installed.files or () if _is_packed(str(one))]
-    with ZipFile(directory / f"{name}-{installed.version}-{_compressed(tags)}.whl", "w") as wheel:
+    path = directory / f"{name}-{installed.version}-{_compressed(tags)}.whl"
+    with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=1) as wheel:
         for one in kept:
             wheel.write(str(one.locate()), str(one))
         record = next(str(one) for one in kept if str(one).endswith(".dist-info/METADATA"))
