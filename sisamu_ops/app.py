@@ -570,9 +570,13 @@ def verify_copy(
 
 
 def playbook_directory() -> Path:
-    """Find the playbooks: SISAMU_PLAYBOOKS, else beside the package's checkout."""
-    chosen = os.environ.get("SISAMU_PLAYBOOKS")
-    directory = Path(chosen) if chosen else Path(__file__).resolve().parent.parent / "playbooks"
+    """Find the playbooks: SISAMU_PLAYBOOKS, else those of this release, else of the checkout.
+
+    A release holds its own: an agent works by them to its end, whatever is installed meanwhile.
+    """
+    released, checkout = Path(sys.prefix), Path(__file__).resolve().parent.parent
+    beside = released if (released / "playbooks").is_dir() else checkout
+    directory = Path(os.environ.get("SISAMU_PLAYBOOKS") or beside / "playbooks")
     if not (directory / "samu_failover.yml").is_file():
         raise ConfigurationError(
             "no playbooks here",

@@ -7,9 +7,11 @@ at again the next time round: what mends by itself goes on by itself.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from time import monotonic
 
 from sisamu_ops.failover.report import make_alarm
@@ -184,7 +186,7 @@ class Following:
         condition = Condition(
             site=self._keys.site, version=version("sisamu-ops"), size=self.size,
             time=self._now().isoformat(timespec="milliseconds"), silent_after_s=_SILENT_AFTER_S,
-            problems=(*self.problems, *self.extra),
+            problems=(*self.problems, *self.extra), release=Path(sys.prefix).resolve().name,
         )  # fmt: skip
         if self._shown is not None:
             at, before = self._shown

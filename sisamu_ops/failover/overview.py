@@ -33,10 +33,12 @@ def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
 def condition_facts(condition: Condition | None, now: datetime) -> dict[str, Any]:
     """Return what an agent said of itself last; `silent` when it should have spoken since."""
     if condition is None:
-        return {"size": None, "version": None, "said_at": None, "silent": True, "problems": []}
+        nothing = dict.fromkeys(("size", "version", "release", "said_at"))
+        return nothing | {"silent": True, "problems": []}
     return {
         "size": condition.size,
         "version": condition.version,
+        "release": condition.release or None,
         "said_at": condition.time,
         "silent": condition.is_silent(now),
         "problems": [

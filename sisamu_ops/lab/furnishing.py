@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from string import Template
 
@@ -86,6 +87,7 @@ def _furnish_site(place: LabPlace, host: Host, index: int) -> None:
     home = place.host_dir(host)
     for name in ("zookeeper", "journal", "runs", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
+    _furnish_release(place.install_dir(host) / "current")
     (home / "zookeeper" / "myid").write_text(f"{index}\n")
     values = {
         "tick_ms": str(TICK_MS), "port": str(ZOOKEEPER_PORT),
@@ -98,6 +100,14 @@ def _furnish_site(place: LabPlace, host: Host, index: int) -> None:
     ]
     with (home / "zoo.cfg").open("a") as file:
         file.write("\n".join(servers) + "\n")
+
+
+def _furnish_release(current: Path) -> None:
+    """Have a site's agent run from this very environment, unless something was deployed there."""
+    current.parent.mkdir(exist_ok=True)
+    if not current.exists():
+        current.unlink(missing_ok=True)
+        current.symlink_to(sys.prefix)
 
 
 def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:

@@ -5,7 +5,6 @@ Pure: from the plan of addresses to command lines.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.resources import files
@@ -147,7 +146,7 @@ def _answerer(place: LabPlace, host: Host, answered_by: str) -> Program:
 
 def _agent(place: LabPlace, host: Host, inventory: Path) -> Program:
     home = place.host_dir(host)
-    sisamu = str(Path(sys.executable).parent / "sisamu")
+    sisamu = str(place.install_dir(host) / "current/bin/sisamu")
     run = ("agent", "run", "--site", host.name, "--home", str(home))
     return Program(
         name=f"agent-{host.name}",

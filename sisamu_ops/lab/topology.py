@@ -144,6 +144,10 @@ class LabPlace:
         """Return the directory of one host."""
         return self.root / "hosts" / (host if isinstance(host, str) else host.name)
 
+    def install_dir(self, host: Host) -> Path:
+        """Return where a site's releases are; its agent runs from the one named `current`."""
+        return self.host_dir(host) / "opt"
+
     def entering(self, network: str) -> tuple[str, ...]:
         """Return the command words that run the rest of a command on a network."""
         if not self.isolated:

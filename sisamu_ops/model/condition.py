@@ -70,10 +70,14 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One site's word on itself; `time` is RFC 3339, `silent_after_s` when it is overdue."""
+    """One site's word on itself; `time` is RFC 3339, `silent_after_s` when it is overdue.
+
+    `release` names what the agent runs from; agents of the first version do not say it.
+    """
 
     site: str
     version: str
+    release: str = ""
     size: int
     time: str
     silent_after_s: int
@@ -114,7 +118,7 @@ def parse_condition(data: bytes) -> Condition:
         condition = Condition(
             site=str(fields["site"]), version=str(fields["version"]), size=int(fields["size"]),
             time=str(fields["time"]), silent_after_s=int(fields["silent_after_s"]),
-            problems=problems,
+            problems=problems, release=str(fields.get("release", "")),
         )  # fmt: skip
         if datetime.fromisoformat(condition.time).tzinfo is None:
             raise ValueError("a time without a zone")

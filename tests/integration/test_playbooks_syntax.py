@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,43 @@ def test_a_failback_goes_to_nominal_only() -> None:
     """Failback is the return to nominal; another wish is refused."""
     run = play("failback", **GOOD)
     assert run.returncode == 2 and "sisamu_to must be nominal" in run.stdout + run.stderr
+
+
+def deploy(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the deployment by hand, where no lab is up and nobody leads."""
+    extra = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
+    return subprocess.run(
+        ["ansible-playbook", "-i", "inventories/lab", *extra, *arguments,
+         str(PLAYBOOKS / "agent_deploy.yml")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env=environment(ANSIBLE_LOCALHOST_WARNING="false", SISAMU_LAB_NAME="nowhere"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wheels", "said"),
+    [
+        (None, "sisamu_wheels is missing"),
+        ([], "sisamu_wheels holds no wheel"),
+        (["pip-1-py3-none-any.whl"], "exactly one wheel of sisamu_ops, not none"),
+        (["sisamu_ops-2-py3-none-any.whl"], "exactly one wheel of pip"),
+        (["sisamu_ops-2-py3-none-any.whl", "sisamu_ops-3-py3-none-any.whl"], "ops-2-py3-none-any"),
+        (["sisamu_ops-2-py3-none-any.whl", "pip-1-py3-none-any.whl"], "no leader can be asked"),
+    ],
+)
+def test_a_deployment_says_what_it_lacks_before_it_reaches_a_site(
+    wheels: list[str] | None, said: str, tmp_path: Path
+) -> None:
+    """Wheels that are not there or not one of each, and a platform that nobody leads."""
+    for name in wheels or ():
+        (tmp_path / name).touch()
+    run = deploy(**({} if wheels is None else {"sisamu_wheels": str(tmp_path)}))
+    told = " ".join((run.stdout + run.stderr).split())
+    assert run.returncode == 2 and said in told
+    assert "Traceback" not in told and "PLAY [Look at" not in told
+
+
+def test_a_directory_of_wheels_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The path as the control machine sees it."""
+    run = deploy(sisamu_wheels=str(tmp_path / "nothing"))
+    assert f"no directory here: {tmp_path}/nothing" in " ".join((run.stdout + run.stderr).split())
