@@ -346,6 +346,12 @@ def status_keys(desk: Desk) -> set[str]:
     return found
 
 
+def test_every_problem_a_site_may_have_is_documented() -> None:
+    """The kinds that `status` shows are those of the model, each under its name."""
+    told = next(row for row in rows(section(JSON_KEYS, "status")) if "problems[].kind" in row[0])
+    assert set(quoted(told[1])) == {kind.value for kind in ProblemKind}
+
+
 def test_the_keys_of_an_operation_are_documented(lived: list[Entry]) -> None:
     """`operation show` has the keys of `operation list` and its own, and no other."""
     from sisamu_ops.failover.overview import operation_facts, operation_line
