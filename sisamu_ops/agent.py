@@ -38,6 +38,7 @@ from sisamu_ops.model.errors import (
     DiskError,
     IntegrityError,
     LeadershipError,
+    said_of,
 )
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.term import ADOPTION, Neighbours, Term
@@ -160,6 +161,9 @@ class SiteAgent:
             self._following.extra = tuple(self._about_rules(coordination))
         except IntegrityError as error:
             self._unfold(error)
+        except OSError as error:
+            problem = Problem(kind=ProblemKind.DISK, message=said_of(error))
+            self._following.extra = (problem,)
         return self._following.fit
 
     def _about_rules(self, coordination: Coordination) -> Iterator[Problem]:

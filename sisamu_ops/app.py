@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from sisamu_ops.model.errors import (
     ConfigurationError,
+    DiskError,
     LeadershipError,
     RefusedError,
     SisamuError,
@@ -98,6 +99,7 @@ class App:
     @cached_property
     def platform(self) -> Platform:
         """Read the inventory; ConfigurationError with every problem at once."""
+        _give_ansible_room()
         from sisamu_ops.doors.inventory import load_platform
 
         return load_platform(self.options.inventory)
@@ -496,12 +498,18 @@ class App:
     def _replicator(
         self, home: Path, keys: SiteKeys
     ) -> Iterator[tuple[Replicator, tuple[Problem, ...]]]:
-        """Open a site's replica for writing, for a while; and say what was wrong with it."""
+        """Open a site's replica for writing, for a while; and say what was wrong with it.
+
+        DiskError when this machine's disk does not let it be opened.
+        """
         from sisamu_ops.journal.replica import open_or_set_aside
         from sisamu_ops.journal.replicate import Replicator
         from sisamu_ops.model.condition import Problem, ProblemKind
 
-        replica, aside = open_or_set_aside(home / "journal")
+        try:
+            replica, aside = open_or_set_aside(home / "journal")
+        except OSError as error:
+            raise DiskError(error) from error
         replicator = Replicator(
             replica=replica,
             keys=keys,
@@ -546,6 +554,19 @@ class App:
         )
         with self._replicator(self.state_dir, keys) as (replicator, _):
             replicator.endorse(coordination, leads=True)
+
+
+def _give_ansible_room() -> None:
+    """Name another directory where the usual one cannot be written: Ansible needs one to begin.
+
+    A full disk must not keep an agent from reading where everything is.
+    """
+    usual = Path.home() / ".ansible"
+    try:
+        usual.mkdir(exist_ok=True)
+        tempfile.TemporaryDirectory(dir=usual).cleanup()
+    except OSError:
+        os.environ.setdefault("ANSIBLE_LOCAL_TEMP", tempfile.gettempdir())
 
 
 def verify_copy(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -71,13 +72,19 @@ class Following:
         self._others: dict[str, str] = {}
         self._clocks: dict[str, float] = {}
         self._slow_s = 0.0
+        self._size = 0
         self.problems: tuple[Problem, ...] = found
         self.extra: tuple[Problem, ...] = ()
 
     @property
     def size(self) -> int:
-        """Return the size of the replica."""
-        return self._replicator.replica.size
+        """Return the size of the replica: as last known, where it cannot be told now.
+
+        After a write that failed the replica is looked at again, and mended, which may fail too.
+        """
+        with suppress(OSError, IntegrityError):  # `step` names it, when it tries to write
+            self._size = self._replicator.replica.size
+        return self._size
 
     @property
     def fit(self) -> bool:

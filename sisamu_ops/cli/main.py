@@ -121,10 +121,16 @@ def log_path() -> Path:
 def _say_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Write the traceback to the log file, and one line to the screen."""
     path = log_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        traceback.print_exception(kind, error, trace, file=file)
-    click.echo(f"error: a bug ({kind.__name__}); the traceback is in {path}", err=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            traceback.print_exception(kind, error, trace, file=file)
+        kept = f"the traceback is in {path}"
+    except OSError as refused:
+        *_, last = traceback.extract_tb(trace) or [None]
+        where = f"{last.filename}, line {last.lineno}: " if last else ""
+        kept = f"{where}{error}; the traceback cannot be kept: {refused.strerror}"
+    click.echo(f"error: a bug ({kind.__name__}); {kept}", err=True)
 
 
 def main() -> None:

@@ -209,7 +209,7 @@ class Life:
         asked: list[bool] = []
         closing = threading.Thread(target=lambda: asked.append(self._close()), daemon=True)
         closing.start()
-        closing.join(_SETTLE_S)
+        closing.join(2 * _SETTLE_S)
         return asked == [True]
 
     def _close(self) -> bool:
@@ -218,6 +218,8 @@ class Life:
         try:
             with self.app.record.session() as session:
                 _await(lambda: session.leader() is not None, _SETTLE_S)
+            # What was asked in trouble is finished first: it is given the time it may take.
+            _await(lambda: not self.app.record.journal().state.running(), _SETTLE_S / 2)
             if self.app.record.journal().state.unknown():
                 self.ledger.note(ask(self.app, Verb.RECONCILE, ()))
             self.ledger.note(ask(self.app, Verb.FAILBACK, self.samus, closing=True))
@@ -242,8 +244,18 @@ class Life:
             sizes = {_replica_size(self.directory / "replicas" / site) for site in SITES}
             return len(sizes) == 1 and sizes.pop() >= max(self.recorder.size, self._told)
 
-        _await(gathered, _SETTLE_S / 2)
-        return read_history(self.directory)
+        deadline = monotonic() + _SETTLE_S / 2
+        while True:
+            _await(gathered, deadline - monotonic())
+            history = read_history(self.directory)
+            if _is_whole(history) or monotonic() > deadline:
+                return history
+
+
+def _is_whole(history: History) -> bool:
+    """Say whether the copies hold what was seen: an entry may be noted after they were made."""
+    seen = max((one.index + 1 for one in history.sightings), default=0)
+    return all(len(copy.hashes) >= seen for copy in history.replicas.values())
 
 
 def _replica_size(directory: Path) -> int:

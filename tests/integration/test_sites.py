@@ -146,6 +146,22 @@ def test_a_rescue_asked_of_a_leader_with_a_full_disk_is_carried_out_by_another(
     assert_equal_replicas(sites, size)
 
 
+@pytest.mark.parametrize("room", range(5))
+def test_a_disk_that_fills_in_the_midst_of_a_write_ends_no_agent(begin: Begin, room: int) -> None:
+    """Whichever write finds no room: the site says so, and goes on by itself when there is."""
+    sites, service = begin()
+    member = sites.members["lille"]
+    assert member.thread is not None
+    member.disk.room = room
+    sites.write(service, 3)
+    await_that(lambda: member.disk.refuses == errno.ENOSPC, 20)
+    await_that(lambda: "disk" in sites.problems(service, "lille"), 20)
+    assert member.thread.is_alive()
+    member.disk.room, member.disk.refuses = None, 0
+    assert_equal_replicas(sites, sites.await_agreed(service))
+    await_that(lambda: not sites.problems(service, "lille"), 20)
+
+
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
 def test_a_leader_that_cannot_write_its_replica_lets_another_lead(
     begin: Begin, reason: int

@@ -46,8 +46,13 @@ class FillableDisk(Disk):
 
     def __init__(self) -> None:
         self.refuses = 0
+        #: How many more writes there is room for; any number while None.
+        self.room: int | None = None
 
     def write(self, path: Path, content: bytes, mode: int = 0o644) -> None:
+        if self.room is not None:
+            self.room -= 1
+            self.refuses = errno.ENOSPC if self.room < 0 else 0
         if self.refuses:
             raise OSError(self.refuses, "No space left" if self.full else "Read-only", str(path))
         super().write(path, content, mode)
