@@ -39,7 +39,7 @@ PREFIX = "127.251"
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    monkeypatch.setattr(App.connect, "__defaults__", (0.3,))
+    monkeypatch.setattr(App.connect, "__defaults__", (0.3, None))
     return open_terminal(monkeypatch, capsys)
 
 
