@@ -16,6 +16,8 @@ import pytest
 from sisamu_ops.app import App
 from sisamu_ops.cli.main import NOUNS
 from sisamu_ops.journal.keys import write_policy
+from sisamu_ops.lab.certificates import Authority
+from sisamu_ops.lab.topology import PLATFORM
 from tests.support.signed_journal import (
     KEYS,
     ORIGIN,
@@ -56,6 +58,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "trust/allowed_signers").write_text(signers)
     (root / "trust/known_hosts").write_text("")
     make_policy(root / "trust/policy.json")
+    authority = Authority(directory=root / "authority", platform=PLATFORM)
+    authority.establish()
+    shutil.copyfile(authority.certificate, root / "trust/authority.pem")
+    authority.issue(root / "operator/tls", "operator", "oncall@sisamu-lab")
     monkeypatch.setenv("SISAMU_LAB_ROOT", str(root))
     monkeypatch.setenv("SISAMU_LAB_NAME", "nosuchlab")
     monkeypatch.setenv("SISAMU_INVENTORY", str(LAB))
@@ -228,13 +234,14 @@ def test_the_card_is_printed_all_the_same(terminal: Terminal, place: Path) -> No
 
 
 def test_doctor_names_everything_that_is_wrong(terminal: Terminal, place: Path) -> None:
-    """With nothing reachable: the key is seen, all else is named, exit by the gravest."""
+    """With nothing reachable: key and certificate are seen, all else is named, by the gravest."""
     shown = terminal("doctor", "-o", "json")
     checks = {c["check"]: c for c in json.loads(shown.out)}
     assert shown.code == 4
-    assert checks["identity"]["ok"]
-    assert not any(c["ok"] for name, c in checks.items() if name != "identity")
-    assert all(c["remedy"] for name, c in checks.items() if name != "identity")
+    mine = ("identity", "certificate")
+    assert all(checks[name]["ok"] for name in mine)
+    assert not any(c["ok"] for name, c in checks.items() if name not in mine)
+    assert all(c["remedy"] for name, c in checks.items() if name not in mine)
     assert {"leader", "site lille", "target otn-lyon", "target samu-120"} <= set(checks)
 
 
