@@ -1,9 +1,10 @@
 """From the loss of a leader to the first seal of the next one that a target accepts.
 
     sudo SISAMU_LAB_NAME=bench .venv/bin/python -m tests.bench.bench_takeover \\
-        [ROUNDS] [SESSION_MS] [SITES_LOST]
+        [ROUNDS] [SESSION_MS] [SITES_LOST] [FILE]
 
-Brings its lab up with that session time-out (default 2000 ms; tick 500 ms), and takes it down. In a
+With FILE every round is added to it as it ends, and all it holds is told: a long measurement may be
+made in several goes, each round of which is whole. Brings its lab up with that session time-out (default 2000 ms; tick 500 ms), and takes it down. In a
 round, interleaved: the leading agent is killed in the midst of an operation; it is stopped there;
 a stock kazoo `Election` among two processes loses the one elected, by kill and by stop, and its
 callback makes the same seal; and leadership is transferred as planned, measured from the request's
@@ -270,23 +271,36 @@ WAYS: dict[str, Callable[[Stage], float]] = {
 }
 
 
-def main(rounds: int, session_ms: int, sites_lost: int) -> None:
+def main(rounds: int, session_ms: int, sites_lost: int, kept: Path | None) -> None:
     """Run the rounds and print the figures beside their bounds."""
     os.environ["SISAMU_LAB_SESSION_MS"] = str(session_ms)
     lab = Lab()
-    seconds: dict[str, list[float]] = {way: [] for way in [*WAYS, SITE_LOST]}
+    made: list[dict[str, float]] = []
     try:
         subprocess.run([Path(sys.executable).parent / "sisamu", "lab", "up"], check=True, cwd=ROOT)
         stage = Stage(lab)
         for number in range(max(rounds, sites_lost)):
             ways = WAYS if number < rounds else {}
             ways = {**ways, SITE_LOST: lose_site} if number < sites_lost else ways
-            for way, act in ways.items():
-                seconds[way].append(act(stage))
-            sys.stderr.write(f"round {number + 1}: {_newest(seconds, ways)}\n")
+            made.append({way: act(stage) for way, act in ways.items()})
+            sys.stderr.write(f"round {number + 1}: {_in_words(made[-1])}\n")
+            if kept:
+                with kept.open("a") as file:
+                    file.write(json.dumps(made[-1]) + "\n")
     finally:
         lab.down()
-        tell(seconds, session_ms)
+        tell(_by_way(read_rounds(kept) if kept else made), session_ms)
+
+
+def read_rounds(kept: Path) -> list[dict[str, float]]:
+    """Return every round a file holds: seconds by way."""
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _by_way(made: Iterable[dict[str, float]]) -> dict[str, list[float]]:
+    rounds = list(made)
+    return {way: [one[way] for one in rounds if way in one] for way in [*WAYS, SITE_LOST]}
 
 
 def tell(seconds: dict[str, list[float]], session_ms: int) -> None:
@@ -309,10 +323,11 @@ def tell(seconds: dict[str, list[float]], session_ms: int) -> None:
             sys.stdout.write(f"  {way}: median x{ratio:.2f} of stock, at most x1.10 wanted\n")
 
 
-def _newest(seconds: dict[str, list[float]], ways: Iterable[str]) -> str:
-    return ", ".join(f"{way} {seconds[way][-1]:.2f} s" for way in ways)
+def _in_words(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{way} {value:.2f} s" for way, value in seconds.items())
 
 
 if __name__ == "__main__":
-    given = [int(word) for word in sys.argv[1:]]
-    main(*[*given, *(30, 2000, 10)[len(given) :]])
+    given = [int(word) for word in sys.argv[1:4]]
+    numbers = [*given, *(30, 2000, 10)[len(given) :]]
+    main(*numbers, Path(sys.argv[4]).resolve() if len(sys.argv) > 4 else None)
