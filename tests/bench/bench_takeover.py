@@ -4,10 +4,11 @@
         [ROUNDS] [SESSION_MS] [SITES_LOST] [FILE]
 
 With FILE every round is added to it as it ends, and all it holds is told: a long measurement may be
-made in several goes, each round of which is whole. Brings its lab up with that session time-out (default 2000 ms; tick 500 ms), and takes it down. In a
-round, interleaved: the leading agent is killed in the midst of an operation; it is stopped there;
-a stock kazoo `Election` among two processes loses the one elected, by kill and by stop, and its
-callback makes the same seal; and leadership is transferred as planned, measured from the request's
+made in several goes, each round of which is whole. Brings its lab up with that session time-out
+(default 2000 ms; tick 500 ms), and takes it down. In a round,
+interleaved: the leading agent is killed in the midst of an operation; it is stopped there; a stock
+kazoo `Election` among two processes loses the one elected, by kill and by stop, and its callback
+makes the same seal; and leadership is transferred as planned, measured from the request's
 arrival in the inbox to the new leader's first entry. In as many rounds as SITES_LOST says, the
 leading site is also cut from everything while the leader of the ZooKeeper ensemble stands there.
 All instants are CLOCK_BOOTTIME of one machine; a seal's is the target's own record of it.
