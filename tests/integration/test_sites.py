@@ -88,9 +88,8 @@ def test_what_a_majority_holds_is_trimmed_and_an_absent_site_catches_up(begin: B
     sites.stop("lyon")
     sites.write(service, 30)
     sites.await_agreed(service, "paris", "lille")
-    await_that(lambda: service.first() > 10)
-    held = service.size() - service.first()
-    assert held <= 2 * 5 + 2, "a bounded number of nodes stays"
+    # Trimmed once twice what is kept is agreed on: never more than that stays.
+    await_that(lambda: service.size() - service.first() <= 2 * 5)
     sites.reachable = False
     sites.start("lyon")
     await_that(lambda: "replica-gap" in sites.problems(service, "lyon"), 20)
