@@ -144,7 +144,6 @@ class SiteAgent:
         contention = coordination.contend(self.site)
         try:
             while not self._stop.is_set() and self._fit(coordination):
-                self._neighbours.targets.prepare(self._unsettled())
                 tenure = self._try_lead(coordination, contention)
                 if tenure is not None:
                     self._lead(coordination, tenure)
@@ -152,10 +151,6 @@ class SiteAgent:
                 coordination.await_change(_LOOK_S)
         finally:
             contention.close()
-
-    def _unsettled(self) -> list[str]:
-        """Name what the next leader will seal first: the targets of what runs."""
-        return list(dict.fromkeys(h for o in self._folding.state.running() for h in o.targets))
 
     def _fit(self, coordination: Coordination) -> bool:
         """Bring the fold up to date, and say whether this site may lead with it."""
@@ -247,7 +242,6 @@ class SiteAgent:
                 folding=self._folding, base=self._own, present=coordination.contenders,
             )  # fmt: skip
             term.begin()
-            self._neighbours.targets.prepare(())
             self._leads.set()
             self._serve(term, coordination)
         except IntegrityError as error:

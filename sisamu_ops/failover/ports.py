@@ -37,9 +37,6 @@ class PlaybookRun:
 class Targets(Protocol):
     """The fences of the targets, reached without a playbook: never a change of mode."""
 
-    def prepare(self, hosts: Collection[str]) -> None:
-        """Be ready to ask these soon, the first of them first, and no others; returns at once."""
-
     def read(self, hosts: Collection[str]) -> Mapping[str, Reading]:
         """Read values and fence of every host; an unreachable one is a reading that says so."""
 

@@ -6,9 +6,10 @@
 With FILE every round is added to it as it ends, and all it holds is told: a long measurement may be
 made in several goes, each round of which is whole. Brings its lab up with that session time-out
 (default 2000 ms; tick 500 ms), and takes it down. In a round,
-interleaved: the leading agent is killed in the midst of an operation; it is stopped there; a stock
-kazoo `Election` among two processes loses the one elected, by kill and by stop, and its callback
-makes the same seal; and leadership is transferred as planned, measured from the request's
+interleaved: the leading agent is killed in the midst of an operation, at a random instant of the
+second after a step began; it is stopped there; a stock kazoo `Election` among two processes loses
+the one elected, by kill and by stop at a random instant too, and its callback makes the same seal;
+and leadership is transferred as planned, measured from the request's
 arrival in the inbox to the new leader's first entry. In as many rounds as SITES_LOST says, the
 leading site is also cut from everything while the leader of the ZooKeeper ensemble stands there.
 All instants are CLOCK_BOOTTIME of one machine; a seal's is the target's own record of it.
@@ -18,11 +19,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
@@ -46,6 +49,8 @@ TICK_MS = 500
 SYNC_LIMIT = 5
 _FOLLOWERS_PORT = 2888
 _MINUTES = timedelta(minutes=5)
+#: A session's last sign of life is of no chosen age when its owner is lost.
+_instants = random.Random(SYNC_LIMIT)
 
 #: A contender with stock kazoo: elected, it seals the target with the token it is given, and holds.
 STOCK = """
@@ -172,6 +177,7 @@ def lose(stage: Stage, how: signal.Signals) -> float:
     stage.begin_operation()
     site = stage.await_leader()
     pid = stage.pid(site)
+    time.sleep(_instants.random())
     began = boottime_ns()
     os.kill(pid, how)
     took = stage.await_seal(began)
@@ -209,6 +215,7 @@ def lose_stock(stage: Stage, how: signal.Signals) -> float:
         _await_line(first, "elected")
         with contender(stage, token) as second:
             token.write_text(json.dumps([epoch, size - 1]))
+            time.sleep(_instants.random())
             began = boottime_ns()
             first.send_signal(how)
             took = stage.await_seal(began)
@@ -277,9 +284,12 @@ def main(rounds: int, session_ms: int, sites_lost: int, kept: Path | None) -> No
     os.environ["SISAMU_LAB_SESSION_MS"] = str(session_ms)
     lab = Lab()
     made: list[dict[str, float]] = []
-    try:
+    with ExitStack() as stack:
+        stack.callback(lambda: tell(_by_way(read_rounds(kept) if kept else made), session_ms))
+        stack.callback(lab.down)
         subprocess.run([Path(sys.executable).parent / "sisamu", "lab", "up"], check=True, cwd=ROOT)
         stage = Stage(lab)
+        stack.callback(stage.service.close)
         for number in range(max(rounds, sites_lost)):
             ways = WAYS if number < rounds else {}
             ways = {**ways, SITE_LOST: lose_site} if number < sites_lost else ways
@@ -288,9 +298,6 @@ def main(rounds: int, session_ms: int, sites_lost: int, kept: Path | None) -> No
             if kept:
                 with kept.open("a") as file:
                     file.write(json.dumps(made[-1]) + "\n")
-    finally:
-        lab.down()
-        tell(_by_way(read_rounds(kept) if kept else made), session_ms)
 
 
 def read_rounds(kept: Path) -> list[dict[str, float]]:

@@ -65,10 +65,6 @@ class Fences:
     helper: ModuleType
     running: dict[str, dict[str, str]] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
-    prepared: list[frozenset[str]] = field(default_factory=list)
-
-    def prepare(self, hosts: Collection[str]) -> None:
-        self.prepared.append(frozenset(hosts))
 
     def add(self, host: str, table: str, values: Sequence[str]) -> None:
         directory = self.root / host
