@@ -19,7 +19,7 @@ from sisamu_ops.lab.topology import SITES
 from tests.support.desk import ROOT, Desk
 from tests.support.lab import from_network
 from tests.support.playbooks import environment
-from tests.support.wheels import broken, gather
+from tests.support.wheels import broken, gather, gather_borrowing
 
 pytestmark = pytest.mark.xdist_group("deploy")
 
@@ -41,8 +41,10 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheels of a newer version."""
-    return gather(tmp_path_factory.mktemp("newer") / "wheels", VERSION)
+    """The wheels of a newer version: with SISAMU_ALL_WHEELS all of them, as for production."""
+    whole = bool(os.environ.get("SISAMU_ALL_WHEELS"))
+    directory = tmp_path_factory.mktemp("newer") / "wheels"
+    return (gather if whole else gather_borrowing)(directory, VERSION)
 
 
 def deploy(desk: Desk, wheels: Path, deadline_s: int = 60) -> subprocess.CompletedProcess[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import site
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -18,7 +20,7 @@ _SOURCE = ("sisamu_ops", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 def gather(directory: Path, version: str) -> Path:
-    """Fill a directory with pip, this project as another version, and what it needs."""
+    """Fill a directory with pip, this project as another version, and all that it needs."""
     directory.mkdir()
     build(directory, version)
     for name in ("pip", *sorted(requirements("sisamu-ops"))):
@@ -26,8 +28,24 @@ def gather(directory: Path, version: str) -> Path:
     return directory
 
 
-def build(directory: Path, version: str) -> None:
-    """Build the wheel of a copy of this project whose version is another."""
+def gather_borrowing(directory: Path, version: str) -> Path:
+    """As `gather`, but what the project needs is lent by the environment of the tests.
+
+    A site installs three small wheels instead of all of Ansible.
+    """
+    directory.mkdir()
+    build(directory, version, needs="borrowed-environment")
+    repack(distribution("pip"), directory)
+    write_wheel(
+        directory, "borrowed_environment", version,
+        {"borrowed.pth": "".join(f"{path}\n" for path in site.getsitepackages())},
+        "ansible-playbook = ansible.cli.playbook:main",
+    )  # fmt: skip
+    return directory
+
+
+def build(directory: Path, version: str, needs: str = "") -> None:
+    """Build the wheel of a copy of this project whose version, and requirements, are others."""
     copy = directory / "copy"
     for name in _SOURCE:
         source, target = ROOT / name, copy / name
@@ -37,9 +55,13 @@ def build(directory: Path, version: str) -> None:
             copy.mkdir(exist_ok=True)
             shutil.copyfile(source, target)
     setup = copy / "setup.cfg"
-    before = f"version = {distribution('sisamu-ops').version}\n"
-    assert setup.read_text().count(before) == 1
-    setup.write_text(setup.read_text().replace(before, f"version = {version}\n"))
+    settings = ConfigParser()
+    settings.read(setup)
+    settings["metadata"]["version"] = version
+    if needs:
+        settings["options"]["install_requires"] = needs
+    with setup.open("w") as file:
+        settings.write(file)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--no-index", "-w", str(directory), "."], cwd=copy, check=True)
     shutil.rmtree(copy)
@@ -49,18 +71,26 @@ def broken(directory: Path, version: str) -> Path:
     """Fill a directory with pip, and a wheel of this project's name whose command ends at once."""
     directory.mkdir()
     repack(distribution("pip"), directory)
-    info = f"sisamu_ops-{version}.dist-info"
-    with ZipFile(directory / f"sisamu_ops-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("sisamu_ops.py", "def main():\n    raise SystemExit('broken')\n")
-        wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: sisamu-ops\nVersion: {version}\n"
-        )
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nsisamu = sisamu_ops:main\n")
-        wheel.writestr(f"{info}/RECORD", "")
+    code = {"sisamu_ops.py": "def main():\n    raise SystemExit('broken')\n"}
+    write_wheel(directory, "sisamu_ops", version, code, "sisamu = sisamu_ops:main")
     return directory
+
+
+def write_wheel(
+    directory: Path, name: str, version: str, files: Mapping[str, str], script: str
+) -> None:
+    """Write a wheel of a few files and one command."""
+    info = f"{name}-{version}.dist-info"
+    content = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{script}\n",
+        f"{info}/RECORD": "",
+    }
+    with ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, text in content.items():
+            wheel.writestr(path, text)
 
 
 def requirements(name: str) -> set[str]:
