@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.fence import HEADER, HELPER, Target, fence, make_target
+from tests.support.fence import HEADER, HELPER, Target, answer_at_once, fence, make_target
 
 BACKUP = {"300": "backup"}
 NOMINAL = {"300": "nominal"}
@@ -387,6 +388,19 @@ def is_locked(target: Target) -> bool:
         except BlockingIOError:
             return True
         return False
+
+
+def test_the_pretended_kamcmd_answers_in_process_as_its_shell_does(target: Target) -> None:
+    """What the crashes at every line are tried on is what all other tests are tried on."""
+    command = ["timeout", "-s", "KILL", "3", str(target.home / "kamcmd"), str(target.home)]
+    sets = ["htable.sets", "t", "s:680", "s:backup"]
+    told = []
+    for ask in (answer_at_once, partial(subprocess.run, capture_output=True, text=True)):
+        (target.home / "live").write_text("300 nominal\n")
+        dumps = [ask([*command, *words]).stdout for words in (["htable.dump", "t"], sets) * 2]
+        told.append((dumps, target.live()))
+    assert told[0] == told[1]
+    assert told[0][1] == {"300": "nominal", "680": "backup"}
 
 
 def test_an_orphaned_kamcmd_keeps_the_lock_until_it_has_ended(target: Target) -> None:
