@@ -1,4 +1,4 @@
-"""The playbooks before any target is touched: syntax, lint, and what they say of bad input."""
+"""The playbooks before any target is touched: syntax, and what they say of bad input."""
 
 from __future__ import annotations
 
@@ -32,19 +32,6 @@ def test_each_playbook_is_sound(verb: str) -> None:
     """Ansible takes each playbook's syntax, with the lab's inventory."""
     run = play(verb, "--syntax-check", **GOOD)
     assert run.returncode == 0, run.stderr
-
-
-def test_the_playbooks_pass_the_production_profile() -> None:
-    """ansible-lint's strictest profile finds nothing, without any network."""
-    run = subprocess.run(
-        ["ansible-lint", "--profile", "production", "--offline", "-q", "playbooks"],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sisamu_ops.lab import Lab
+from tests.conftest import LABS
 from tests.support.desk import Desk
 
 
@@ -19,6 +20,7 @@ def desk() -> Iterator[Desk]:
     led = Desk(lab=lab)
     try:
         led.run("lab", "up")
+        LABS["desk"] = lab
         yield led
     finally:
         lab.down()
