@@ -36,19 +36,30 @@ NOMINAL = ["nominal", "nominal"]
 
 
 @pytest.fixture(autouse=True)
-def healthy(desk: Desk) -> Iterator[None]:
-    """Every test finds the lab led and SAMU 300 nominal, and leaves every program running."""
+def whole(desk: Desk) -> Iterator[None]:
+    """Every test finds every program running, and leaves no link cut."""
     desk.lab.start(("*",))
-    desk.settle()
     yield
     desk.lab.heal()
+
+
+@pytest.fixture
+def nominal(desk: Desk, whole: None) -> None:
+    """The lab is led, and SAMU 300 is nominal."""
+    desk.settle("nominal")
+
+
+@pytest.fixture
+def on_backup(desk: Desk, whole: None) -> None:
+    """The lab is led, and SAMU 300 is on backup."""
+    desk.settle("backup")
 
 
 def other(site: str) -> str:
     return {"paris": "lyon", "lyon": "paris"}[site]
 
 
-def test_there_and_back_loses_no_call(desk: Desk) -> None:
+def test_there_and_back_loses_no_call(desk: Desk, nominal: None) -> None:
     """Switchover and failback at 20 calls a second: 0 lost, 0 misrouted, 0 cut."""
     with load(desk) as placed:
         there = desk.read(*SWITCHOVER)
@@ -60,7 +71,7 @@ def test_there_and_back_loses_no_call(desk: Desk) -> None:
     assert placed.figures["answered_nominal"] > 0
 
 
-def test_a_dead_platform_is_left_for_backup(desk: Desk) -> None:
+def test_a_dead_platform_is_left_for_backup(desk: Desk, nominal: None) -> None:
     """With every platform instance killed, failover ends done and calls are answered again."""
     desk.lab.stop(("npl-*",), kill=True)
     assert desk.read(*FAILOVER)["outcome"] == "done"
@@ -98,7 +109,7 @@ def await_armed(desk: Desk) -> None:
     )
 
 
-def test_the_next_leader_finishes(desk: Desk) -> None:
+def test_the_next_leader_finishes(desk: Desk, nominal: None) -> None:
     """The leading agent killed between two routers: the next seals, reads, finishes; 0 lost."""
     leader, sshd = desk.leader(), desk.pid("sshd-otn-lyon")
     agent = desk.pid(f"agent-{leader}")
@@ -116,7 +127,7 @@ def test_the_next_leader_finishes(desk: Desk) -> None:
     assert kinds.index("seal.started") < kinds.index("operation.ended")
 
 
-def test_a_cut_off_leader_is_finished_elsewhere(desk: Desk) -> None:
+def test_a_cut_off_leader_is_finished_elsewhere(desk: Desk, nominal: None) -> None:
     """The leader's site cut off: finished where reachable, unknown there, settled after heal."""
     leader, sshd = desk.leader(), desk.pid("sshd-otn-lyon")
     cut_off, reached = f"otn-{leader}", f"otn-{other(leader)}"
@@ -138,7 +149,7 @@ def test_a_cut_off_leader_is_finished_elsewhere(desk: Desk) -> None:
     assert placed.clean == (0, 0, 0)
 
 
-def test_nothing_runs_past_the_lease(desk: Desk) -> None:
+def test_nothing_runs_past_the_lease(desk: Desk, nominal: None) -> None:
     """The leading agent stopped past its lease: its guard has killed every descendant by then."""
     agent, sshd = desk.pid(f"agent-{desk.leader()}"), desk.pid("sshd-otn-lyon")
     with half_way(desk) as process:
@@ -167,7 +178,7 @@ def _alive(agent: int) -> list[int]:
     return found
 
 
-def test_a_woken_leader_is_refused_by_the_target(desk: Desk) -> None:
+def test_a_woken_leader_is_refused_by_the_target(desk: Desk, nominal: None) -> None:
     """Agent, disarmed guard and children stopped together, woken after another took over.
 
     The target refuses what they then send, the refusal is reported through the inbox and
@@ -225,9 +236,8 @@ def _reports(desk: Desk) -> list[dict[str, dict[str, dict[str, str]]]]:
     return [e for e in entries if e["data"]["refused"]]
 
 
-def test_calls_flow_without_us(desk: Desk) -> None:
+def test_calls_flow_without_us(desk: Desk, on_backup: None) -> None:
     """Every agent and all of ZooKeeper killed under load: the mode holds, 0 lost."""
-    desk.run(*SWITCHOVER)
     with load(desk) as placed:
         desk.lab.stop(("agent-*", "zookeeper-*"), kill=True)
         status = desk.read("status")
@@ -240,19 +250,18 @@ def test_calls_flow_without_us(desk: Desk) -> None:
     assert placed.figures["answered_backup"] == placed.figures["attempted"]
 
 
-def test_a_restarted_router_knows_its_mode(desk: Desk) -> None:
+def test_a_restarted_router_knows_its_mode(desk: Desk, on_backup: None) -> None:
     """A router killed and started again routes its first call to backup.
 
     The platform is dead, so that only the gateway can answer it.
     """
-    desk.run(*SWITCHOVER)
     desk.lab.stop(("otn-paris", "npl-*"), kill=True)
     desk.lab.start(("otn-paris",))
     assert " 200 " in invite(desk.lab, "198.18.1.11", "0465719300")
     assert desk.samu()["mode"] == "backup"
 
 
-def test_a_broken_gateway_stops_the_switchover(desk: Desk) -> None:
+def test_a_broken_gateway_stops_the_switchover(desk: Desk, nominal: None) -> None:
     """Arming broken: exit 5 or 6, and no routing has moved."""
     desk.lab.stop(("samu-300",), kill=True)
     process = desk.start(*SWITCHOVER)
@@ -267,12 +276,12 @@ def test_a_broken_gateway_stops_the_switchover(desk: Desk) -> None:
 def test_a_stranger_is_refused(desk: Desk) -> None:
     """A key that allowed_signers does not name: exit 3, journalled, nothing changed."""
     stranger = desk.lab.place.root / "operator/stranger"
-    size = desk.read("status")["journal"]["size"]
+    before, size = modes(desk.lab), desk.await_leader()["journal"]["size"]
     said = desk.run("--identity", str(stranger), *SWITCHOVER, code=3)
     assert "remedy" in said.stderr
     newest = desk.read("audit", "show", "--last", "1")[0]
     assert (newest["kind"], newest["index"]) == ("request.refused", size)
-    assert modes(desk.lab) == NOMINAL
+    assert modes(desk.lab) == before
 
 
 def test_the_replicas_of_all_sites_verify(desk: Desk) -> None:
@@ -282,7 +291,7 @@ def test_the_replicas_of_all_sites_verify(desk: Desk) -> None:
     assert all(r["ok"] for r in reports)
 
 
-def test_a_lone_site_acts_and_comes_home(desk: Desk, tmp_path: Path) -> None:
+def test_a_lone_site_acts_and_comes_home(desk: Desk, nominal: None, tmp_path: Path) -> None:
     """Paris cut off acts by break-glass, the majority goes on beside it, the log is merged.
 
     Under calls throughout: the leader holds what paris has moved, a leader above all epochs

@@ -65,15 +65,15 @@ class Desk:
         """Return the leading site."""
         return str(self.read("leader", "show")["site"])
 
-    def settle(self) -> None:
-        """Wait for a leader, and bring SAMU 300 back to nominal, whatever a test did."""
-        status = self.await_leader()
-        samu = next(samu for samu in status["samus"] if samu["id"] == "300")
+    def settle(self, mode: str = "nominal") -> None:
+        """Wait for a leader, and have SAMU 300 in a mode, whatever a test did."""
+        samu = next(s for s in self.await_leader()["samus"] if s["id"] == "300")
         if samu["operation"] and samu["operation"]["outcome"] in ("unknown", "running"):
             self.run("reconcile", "--reason", "between tests")
             samu = self.samu()
-        if (samu["mode"], samu["intended_mode"]) != ("nominal", "nominal"):
-            self.run("failback", "start", "--samu", "300", "--reason", "between tests")
+        if (samu["mode"], samu["intended_mode"]) != (mode, mode):
+            verb = {"nominal": "failback", "backup": "switchover"}[mode]
+            self.run(verb, "start", "--samu", "300", "--reason", "between tests")
 
     def await_leader(self, other_than: str = "") -> dict[str, Any]:
         """Wait until a site other than the given one leads; return the status that says so."""
