@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer over SSH in time"
     if isinstance(error, OSError) and error.strerror:
-        return f"no SSH connection: {error.strerror}"
+        return error.strerror
     return text.splitlines()[0]
 
 
