@@ -17,6 +17,7 @@ from typing import Any
 from sisamu_ops.app import App, Options
 from sisamu_ops.chaos import heal, heal_all, inject
 from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.state import State
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab.topology import SITES
@@ -38,6 +39,10 @@ _CLIENTS = 4
 _OVERDUE_S = 5.0
 #: How long a healed lab may take to be led, to answer, and to have the same everywhere.
 _SETTLE_S = 45.0
+#: How long work may stand open without one new entry: a playbook is ended after 60 s.
+_STILL_S = 75.0
+#: How long the queue that the schedule left, and what is asked then, may take altogether.
+_CLOSE_S = 300.0
 _POLL_S = 0.2
 #: Findings kept in a result.
 _TOLD = 30
@@ -209,7 +214,7 @@ class Life:
         asked: list[bool] = []
         closing = threading.Thread(target=lambda: asked.append(self._close()), daemon=True)
         closing.start()
-        closing.join(2 * _SETTLE_S)
+        closing.join(_CLOSE_S)
         return asked == [True]
 
     def _close(self) -> bool:
@@ -218,8 +223,8 @@ class Life:
         try:
             with self.app.record.session() as session:
                 _await(lambda: session.leader() is not None, _SETTLE_S)
-            # What was asked in trouble is finished first: it is given the time it may take.
-            _await(lambda: not self.app.record.journal().state.running(), _SETTLE_S / 2)
+            # What was asked in trouble is finished first, one thing after the other.
+            self._await_idle()
             if self.app.record.journal().state.unknown():
                 self.ledger.note(ask(self.app, Verb.RECONCILE, ()))
             self.ledger.note(ask(self.app, Verb.FAILBACK, self.samus, closing=True))
@@ -228,6 +233,16 @@ class Life:
             self._say(f"cannot be settled: {error.message}")
             return False
         return True
+
+    def _await_idle(self) -> None:
+        """Wait while work is open and the journal grows; the checker judges what stands still."""
+        size, grew = 0, monotonic()
+        while (state := self.app.record.journal().state) and is_busy(state):
+            if state.size > size:
+                size, grew = state.size, monotonic()
+            if monotonic() - grew > _STILL_S:
+                return
+            threading.Event().wait(_POLL_S)
 
     # --- the evidence --------------------------------------------------------------------
 
@@ -250,6 +265,11 @@ class Life:
             history = read_history(self.directory)
             if _is_whole(history) or monotonic() > deadline:
                 return history
+
+
+def is_busy(state: State) -> bool:
+    """Say whether something accepted waits for its end: a move, or a reconcile."""
+    return bool(state.running()) or any(r not in state.finished for r in state.reconciles)
 
 
 def _is_whole(history: History) -> bool:
