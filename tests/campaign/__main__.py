@@ -38,7 +38,7 @@ from tests.campaign.runner import (
     verdict_of,
 )
 from tests.campaign.schedule import SHORT_WINDOW_MS, WINDOW_MS, Schedule, plan_schedule
-from tests.campaign.table import page_of
+from tests.campaign.table import newest, page_of
 
 _NOT_PASSED = 8
 
@@ -58,10 +58,14 @@ def show_schedule(schedule: Schedule) -> None:
 
 def read_results(directory: Path) -> list[Result]:
     """Return the results recorded, the newest of each seed, in order of seeds."""
+    return newest(read_record(directory))
+
+
+def read_record(directory: Path) -> list[Result]:
+    """Return all that was recorded, in the order in which it was."""
     path = directory / "results.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    found = {one.seed: one for one in (result_of(json.loads(line)) for line in lines)}
-    return [found[seed] for seed in sorted(found)]
+    return [result_of(json.loads(line)) for line in lines]
 
 
 def running_commit() -> str:
@@ -154,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     schedules = [plan_schedule(seed, window_ms=window_ms) for seed in seeds]
     results = run_all(schedules, chosen.directory, chosen.lab_name) if seeds else []
     if chosen.table is not None:
-        chosen.table.write_text(page_of(read_results(chosen.directory)) + "\n")
+        chosen.table.write_text(page_of(read_record(chosen.directory)) + "\n")
     return 0 if all(one.verdict == "passed" for one in results) else _NOT_PASSED
 
 

@@ -22,9 +22,35 @@ A seed replays the faults, not the interleaving: `python -m tests.campaign --see
 """
 
 
-def page_of(results: Sequence[Result]) -> str:
-    """Return the page for these results."""
-    return "\n".join([_HEAD, *_summary(results), "", *_faults(results), "", *_findings(results)])
+def page_of(recorded: Sequence[Result]) -> str:
+    """Return the page for all that was recorded: the newest of each seed counts.
+
+    What did not pass and was run again is named: a page of passes alone would hide it.
+    """
+    results, former = newest(recorded), _superseded(recorded)
+    parts = [_HEAD, *_summary(results), "", *_faults(results), "", *_findings(results)]
+    return "\n".join([*parts, "", *former] if former else parts)
+
+
+def newest(recorded: Iterable[Result]) -> list[Result]:
+    """Return the last result of each seed, in order of seeds."""
+    found = {one.seed: one for one in recorded}
+    return [found[seed] for seed in sorted(found)]
+
+
+def _superseded(recorded: Sequence[Result]) -> list[str]:
+    counting = newest(recorded)
+    rows = [
+        (one.seed, one.commit, one.verdict, "; ".join(_rules_of(one)))
+        for one in recorded
+        if one.verdict != "passed" and not any(one is other for other in counting)
+    ]
+    head = ("seed run again", "then at commit", "then", "by the rule")
+    return _table(head, sorted(rows)) if rows else []
+
+
+def _rules_of(result: Result) -> list[str]:
+    return sorted({said.split(": ")[1] for said in result.findings})
 
 
 def _summary(results: Sequence[Result]) -> list[str]:

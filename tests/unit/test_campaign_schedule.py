@@ -70,7 +70,7 @@ def test_a_fault_at_the_leader_is_aimed_at_who_leads() -> None:
 def test_results_are_kept_and_a_seed_run_anew_counts_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The newest result of a seed holds, and the page is made of those."""
+    """The newest result of a seed holds, the page is made of those, and names what they replace."""
     lines = [replace(RESULT, verdict="unknown", findings=("unknown: one valid lease: x: y",))]
     lines += [RESULT, replace(RESULT, seed=2, verdict="violation",
                               findings=("violation: one valid lease: leases: a: b",))]  # fmt: skip
@@ -83,6 +83,8 @@ def test_results_are_kept_and_a_seed_run_anew_counts_once(
     assert ["with a violation", "1"] in rows and ["unknown (not a pass)", "0"] in rows
     assert ["cut-site", "2", "0"] in rows and ["one valid lease", "1", "0"] in rows
     assert ["schedules at commit 1a2b3c4", "2"] in rows
+    superseded = str(RESULT.seed), "1a2b3c4", "unknown", "one valid lease"
+    assert list(superseded) in rows and ["2", "1a2b3c4", "violation"] not in [r[:3] for r in rows]
     assert ["takeovers seen", "6"] in rows and ["requests acknowledged", "10"] in rows
 
 
