@@ -16,7 +16,12 @@ from typing import Any
 import paramiko
 
 from sisamu_ops.failover.reading import Reading
-from sisamu_ops.model.errors import ConfigurationError, SisamuError, UnknownOutcomeError
+from sisamu_ops.model.errors import (
+    ConfigurationError,
+    SisamuError,
+    UnknownOutcomeError,
+    said_of,
+)
 from sisamu_ops.model.platform import Target
 from sisamu_ops.model.token import Token
 
@@ -115,12 +120,10 @@ class SshTargets:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error) or type(error).__name__
     if isinstance(error, TimeoutError):
         return "no answer over SSH in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return text.splitlines()[0]
+    text = said_of(error) if isinstance(error, OSError) else str(error)
+    return (text or type(error).__name__).splitlines()[0]
 
 
 def _reading(host: str, verb: str, answer: Mapping[str, Any]) -> Reading:

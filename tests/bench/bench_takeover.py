@@ -50,7 +50,7 @@ SYNC_LIMIT = 5
 _FOLLOWERS_PORT = 2888
 _MINUTES = timedelta(minutes=5)
 #: A session's last sign of life is of no chosen age when its owner is lost.
-_instants = random.Random(SYNC_LIMIT)
+_instants = random.Random(5)
 
 #: A contender with stock kazoo: elected, it seals the target with the token it is given, and holds.
 STOCK = """

@@ -58,7 +58,7 @@ def show_schedule(schedule: Schedule) -> None:
 
 def read_results(directory: Path) -> list[Result]:
     """Return the results recorded, the newest of each seed, in order of seeds."""
-    return newest(read_record(directory))
+    return list(newest(read_record(directory)).values())
 
 
 def read_record(directory: Path) -> list[Result]:

@@ -237,7 +237,7 @@ class Life:
     def _await_idle(self) -> None:
         """Wait while work is open and the journal grows; the checker judges what stands still."""
         size, grew = 0, monotonic()
-        while (state := self.app.record.journal().state) and is_busy(state):
+        while is_busy(state := self.app.record.journal().state):
             if state.size > size:
                 size, grew = state.size, monotonic()
             if monotonic() - grew > _STILL_S:

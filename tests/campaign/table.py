@@ -27,23 +27,22 @@ def page_of(recorded: Sequence[Result]) -> str:
 
     What did not pass and was run again is named: a page of passes alone would hide it.
     """
-    results, former = newest(recorded), _superseded(recorded)
+    results, former = list(newest(recorded).values()), _superseded(recorded)
     parts = [_HEAD, *_summary(results), "", *_faults(results), "", *_findings(results)]
     return "\n".join([*parts, "", *former] if former else parts)
 
 
-def newest(recorded: Iterable[Result]) -> list[Result]:
+def newest(recorded: Iterable[Result]) -> dict[int, Result]:
     """Return the last result of each seed, in order of seeds."""
-    found = {one.seed: one for one in recorded}
-    return [found[seed] for seed in sorted(found)]
+    return dict(sorted({one.seed: one for one in recorded}.items()))
 
 
 def _superseded(recorded: Sequence[Result]) -> list[str]:
-    counting = newest(recorded)
+    last = newest(recorded)
     rows = [
         (one.seed, one.commit, one.verdict, "; ".join(_rules_of(one)))
         for one in recorded
-        if one.verdict != "passed" and not any(one is other for other in counting)
+        if one.verdict != "passed" and one is not last[one.seed]
     ]
     head = ("seed run again", "then at commit", "then", "by the rule")
     return _table(head, sorted(rows)) if rows else []
