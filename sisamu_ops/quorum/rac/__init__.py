@@ -1,0 +1,1 @@
+"""Oracle RAC: what the clusterware's own commands print, read and judged."""

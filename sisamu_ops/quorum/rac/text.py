@@ -1,0 +1,93 @@
+"""Turn the bytes of one output into lines (pure): any encoding, any line end, any damage.
+
+Whoever reads lines says of each whether it belongs there. What nobody can place makes the output
+*not intact*: what it says badly still counts, what it says well no longer does.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sisamu_ops.quorum.capture import OUTPUT_LIMIT_BYTES, Output
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+#: A shell's prompt with one of the commands behind it: the output is a transcript of a session.
+_PROMPT = re.compile(
+    r"^[^\s]*(?:\s[^\s]*)?[$#>]\s*(?:[\w./]*/)?"
+    r"(?:crsctl|srvctl|olsnodes|ocrcheck|asmcmd|crs_stat|dgmgrl|show\s+\w+)\b",
+    re.IGNORECASE,
+)
+_BARE_PROMPT = re.compile(r"^(?:\[[^\]]*\]|\S+)\s?[$#>]\s*$")
+_REMARK = re.compile(r"^(?:# |--\s|/\*\s*$|\*/\s*$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """The lines of an output that are its own, and what is wrong with it as a whole."""
+
+    lines: tuple[str, ...]
+    complaint: str = ""
+
+    @property
+    def joined(self) -> str:
+        """Return all lines as one, a blank where each ended: for what wraps anywhere."""
+        return " ".join(one.strip() for one in self.lines)
+
+
+def read_text(output: Output) -> Text:
+    """Return the last listing of an output; a complaint when it is empty, cut, or no text."""
+    said = _decode(output.content[:OUTPUT_LIMIT_BYTES])
+    lines, dropped = _last_listing(said.splitlines())
+    kept = tuple(one.rstrip() for one in lines if one.strip() and not _REMARK.match(one.strip()))
+    return Text(lines=kept, complaint=_complaint(output, said, kept, dropped))
+
+
+def _decode(content: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    return content.decode("utf-8", "replace")
+
+
+def _last_listing(lines: list[str]) -> tuple[list[str], bool]:
+    """Return what stands behind the last prompt, and whether anything stood before it."""
+    prompts = [index for index, line in enumerate(lines) if _PROMPT.match(line)]
+    listing = lines[prompts[-1] + 1 :] if prompts else lines
+    before = lines[: prompts[-1]] if prompts else []
+    said = [one for one in before if one.strip() and not _REMARK.match(one.strip())]
+    return [one for one in listing if not _BARE_PROMPT.match(one.strip())], bool(said)
+
+
+def _complaint(output: Output, said: str, kept: Iterable[str], dropped: bool) -> str:
+    if output.cut_short:
+        return f"more than {OUTPUT_LIMIT_BYTES} bytes: the rest was not kept"
+    if "\0" in said:
+        return "not text"
+    if not list(kept):
+        return "empty"
+    if dropped:
+        return "a transcript with more than this one listing"
+    return ""
+
+
+#: Error codes of Oracle's tools: what stays the same when messages are translated.
+_CODE = re.compile(r"\b(?:CRS|PRC[A-Z]|PROT|PROC|ORA|DGM|ASMCMD|PRKO|CLSU)-\d{4,5}\b|\bPRO[TC]-\d+")
+
+
+def codes_of(text: Text) -> tuple[str, ...]:
+    """Return the message codes of an output, each once, in order."""
+    found = {match.group(): None for line in text.lines for match in _CODE.finditer(line.upper())}
+    return tuple(found)
+
+
+def line_with(text: Text, part: str) -> str:
+    """Return the first line that holds a part, for evidence; empty when none does."""
+    wanted = part.casefold()
+    return next((one.strip() for one in text.lines if wanted in one.casefold()), "")
