@@ -17,7 +17,17 @@ from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
 from sisamu_ops.model.errors import ConfigurationError
-from sisamu_ops.model.platform import Credentials, Platform, Policy, Samu, Site, SiteRole, Target
+from sisamu_ops.model.platform import (
+    Credentials,
+    Database,
+    DatabaseHost,
+    Platform,
+    Policy,
+    Samu,
+    Site,
+    SiteRole,
+    Target,
+)
 
 _MISSING = object()
 
@@ -61,8 +71,15 @@ class _Vars:
             return 0
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-        self._problems.note(self.host, f"{name} must be a whole number above 0, not {value!r}")
+        self.note(f"{name} must be a whole number above 0, not {value!r}")
         return 0
+
+    def count(self, name: str, default: int) -> int:
+        value = self._value(name, default)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        self.note(f"{name} must be a whole number, not {value!r}")
+        return default
 
     def texts(self, name: str, default: object = _MISSING) -> tuple[str, ...]:
         value = self._value(name, default)
@@ -70,14 +87,33 @@ class _Vars:
             return ()
         if isinstance(value, list | tuple):
             return tuple(str(item) for item in value)
-        self._problems.note(self.host, f"{name} must be a list, not {value!r}")
+        self.note(f"{name} must be a list, not {value!r}")
         return ()
+
+    def words(self, name: str) -> dict[str, str]:
+        value = self._value(name, None)
+        if value is None:
+            return {}
+        if isinstance(value, Mapping):
+            return {str(key): str(word) for key, word in value.items()}
+        self.note(f"{name} must be a mapping, not {value!r}")
+        return {}
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            self.note(f"{name} must be {' or '.join(choices)}, not {value!r}")
+            return default
+        return value
+
+    def note(self, what: str) -> None:
+        self._problems.note(self.host, what)
 
     def flag(self, name: str, default: bool) -> bool:
         value = self._value(name, default)
         if isinstance(value, bool):
             return value
-        self._problems.note(self.host, f"{name} must be true or false, not {value!r}")
+        self.note(f"{name} must be true or false, not {value!r}")
         return default
 
     def path(self, name: str) -> Path:
@@ -87,7 +123,7 @@ class _Vars:
         if name in self._values:
             return self._values[name]
         if default is _MISSING:
-            self._problems.note(self.host, f"{name} is missing")
+            self.note(f"{name} is missing")
             return None
         return default
 
@@ -131,6 +167,9 @@ class _Groups:
         for host in self._inventory.get_hosts(group):
             yield self._vars(host)
 
+    def hosts_if_any(self, group: str) -> Iterator[_Vars]:
+        return self.hosts(group) if group in self._inventory.groups else iter(())
+
     def _vars(self, host: Any) -> _Vars:
         raw = self._variables.get_vars(host=host)
         templar = Templar(loader=self._loader, variables=raw)
@@ -158,6 +197,8 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
     return value
 
 
@@ -176,6 +217,7 @@ def _platform(inventory: Path, groups: _Groups) -> Platform:
         inventory=inventory, policy=_policy(first), sites=sites, samus=samus, targets=targets,
         routers=tuple(v.host for v in routers),
         platform_instances=tuple(v.host for v in groups.hosts("national_platform")),
+        database=_database(first, list(groups.hosts_if_any("database"))),
     )  # fmt: skip
 
 
@@ -184,14 +226,14 @@ def _address(v: _Vars) -> str:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        v._problems.note(v.host, f"ansible_host {text!r} is not an IP address")
+        v.note(f"ansible_host {text!r} is not an IP address")
     return text
 
 
 def _site(v: _Vars) -> Site:
     role = v.text("site_role")
     if role not in {r.value for r in SiteRole}:
-        v._problems.note(v.host, f"site_role must be telephony or arbiter, not {role!r}")
+        v.note(f"site_role must be telephony or arbiter, not {role!r}")
         role = SiteRole.ARBITER.value
     return Site(
         site_id=v.text("site_id"), role=SiteRole(role), address=_address(v),
@@ -212,6 +254,53 @@ def _target(v: _Vars) -> Target:
     return Target(
         host=v.host, address=_address(v), user=v.text("ansible_user", "root"),
         fence_command=v.texts("sisamu_fence_command"), fence_dir=v.text("sisamu_fence_dir"),
+    )  # fmt: skip
+
+
+#: What `sisamu_database` may say; `none` where the platform's database is not looked at.
+_DATABASES = ("none", "oracle_rac", "galera")
+
+
+def _database(policy: _Vars, hosts: list[_Vars]) -> Database | None:
+    kind = policy.choice("sisamu_database", "none", _DATABASES)
+    if kind == "none":
+        return None
+    if not hosts:
+        policy.note("sisamu_database is declared, but the group database has no host")
+        return None
+    first = hosts[0]
+    return Database(
+        kind=kind, hosts={v.host: _database_host(v, kind) for v in hosts},
+        command_ms=first.number("sisamu_database_command_ms", 5_000),
+        deadline_ms=first.number("sisamu_database_deadline_ms", 20_000),
+        version=_version(first), databases=first.texts("sisamu_rac_databases", ()),
+        voting_files=first.words("sisamu_rac_voting_files"),
+        data_guard=first.flag("sisamu_rac_data_guard", True),
+        site_loss_degrades=first.choice(
+            "sisamu_database_site_loss", "warning", ("warning", "degraded")) == "degraded",
+    )  # fmt: skip
+
+
+def _version(v: _Vars) -> str:
+    text = v.text("sisamu_database_version", "")
+    if text and not all(word.isdecimal() for word in text.split(".")):
+        v.note(f"sisamu_database_version {text!r} is not a version such as 19.24")
+        return ""
+    return text
+
+
+def _database_host(v: _Vars, kind: str) -> DatabaseHost:
+    role = v.choice("database_role", "data", ("data", "arbiter"))
+    galera = kind == "galera" and role == "data"
+    return DatabaseHost(
+        host=v.host, address=_address(v), user=v.text("ansible_user", "root"),
+        site=v.text("site_id"), is_arbiter=role == "arbiter",
+        weight=v.count("sisamu_rac_weight", 0), votes=v.count("sisamu_galera_weight", 1),
+        sudo=v.texts("sisamu_rac_sudo", ()), database_sudo=v.texts("sisamu_rac_database_sudo", ()),
+        path=v.texts("sisamu_rac_path", ()), environment=v.words("sisamu_rac_environment"),
+        broker_environment=v.words("sisamu_rac_broker_environment"),
+        client=v.texts("sisamu_galera_client") if galera else (),
+        directory=v.text("sisamu_galera_directory") if galera else "",
     )  # fmt: skip
 
 
@@ -240,5 +329,5 @@ def _credentials(v: _Vars) -> Credentials | None:
     if not any(given.values()):
         return None
     for name in (name for name in names if not given[name]):
-        v._problems.note(v.host, f"sisamu_zookeeper_{name} is missing: the others are given")
+        v.note(f"sisamu_zookeeper_{name} is missing: the others are given")
     return Credentials(**{name: Path(value) for name, value in given.items()})

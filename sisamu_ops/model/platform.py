@@ -129,6 +129,49 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatabaseHost:
+    """One host of the database's cluster, and how its commands are run there.
+
+    `sudo` goes before the clusterware's commands, `database_sudo` before those of the database;
+    `path` is searched first. `environment` and `broker_environment` are what asmcmd and dgmgrl
+    need. `client` is the command that asks MariaDB, `directory` its data directory.
+    """
+
+    host: str
+    address: str
+    user: str
+    site: str
+    is_arbiter: bool = False
+    weight: int = 0
+    votes: int = 1
+    sudo: tuple[str, ...] = ()
+    database_sudo: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    broker_environment: Mapping[str, str] = field(default_factory=dict)
+    client: tuple[str, ...] = ()
+    directory: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """The database's cluster as declared; `command_ms` bounds one command, `deadline_ms` a host.
+
+    `voting_files` maps each path to its site. `kind` is `oracle_rac` or `galera`.
+    """
+
+    kind: str
+    hosts: Mapping[str, DatabaseHost]
+    command_ms: int = 5_000
+    deadline_ms: int = 20_000
+    version: str = ""
+    databases: tuple[str, ...] = ()
+    voting_files: Mapping[str, str] = field(default_factory=dict)
+    data_guard: bool = True
+    site_loss_degrades: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """All that the inventory says; the only topology."""
 
@@ -139,6 +182,7 @@ class Platform:
     targets: Mapping[str, Target]
     routers: tuple[str, ...]
     platform_instances: tuple[str, ...] = field(default=())
+    database: Database | None = None
 
     def samu(self, wanted: str) -> Samu:
         """Find a SAMU by identifier, or by a department prefix when only one matches.

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sisamu_ops.leadership.port import Coordination
     from sisamu_ops.model.condition import Problem
     from sisamu_ops.model.platform import Certificate, Credentials, Platform
+    from sisamu_ops.quorum.provider import Provider
     from sisamu_ops.record import Record
     from sisamu_ops.term import Neighbours
 
@@ -236,6 +237,15 @@ class App:
                 remedy="name a site and that site's own home",
             )
         return keys
+
+    def quorum(self, kind: str = "") -> Provider:
+        """Return who asks and judges a cluster: the platform's database, or the one of a kind.
+
+        ConfigurationError when the inventory declares no such cluster.
+        """
+        from sisamu_ops.app.clusters import open_provider
+
+        return open_provider(self.platform, kind, key=lambda: self.identity)
 
     # --- who and where ------------------------------------------------------------------
 
@@ -595,7 +605,7 @@ def playbook_directory() -> Path:
 
     A release holds its own: an agent works by them to its end, whatever is installed meanwhile.
     """
-    released, checkout = Path(sys.prefix), Path(__file__).resolve().parent.parent
+    released, checkout = Path(sys.prefix), Path(__file__).resolve().parents[2]
     beside = released if (released / "playbooks").is_dir() else checkout
     directory = Path(os.environ.get("SISAMU_PLAYBOOKS") or beside / "playbooks")
     if not (directory / "samu_failover.yml").is_file():

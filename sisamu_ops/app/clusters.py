@@ -1,0 +1,92 @@
+"""Which clusters there are, and who asks them: providers tied to their doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.platform import Database, Platform
+from sisamu_ops.quorum.archive import read_version
+from sisamu_ops.quorum.capture import ClusterKind, Declared
+from sisamu_ops.quorum.provider import Provider, Shells
+
+
+def open_provider(platform: Platform, kind: str, *, key: Callable[[], Path]) -> Provider:
+    """Return the provider of the database, or of ZooKeeper when that is asked for.
+
+    ConfigurationError when the inventory declares no cluster of that kind.
+    """
+    if kind == ClusterKind.ZOOKEEPER.value:
+        return _zookeeper(platform)
+    database = platform.database
+    if database is None or (kind and kind != database.kind):
+        declared = f"it declares {database.kind}" if database else "it declares no database"
+        raise ConfigurationError(
+            f"no {kind or 'database'} to look at: {declared}",
+            place=str(platform.inventory),
+            remedy="set sisamu_database and the group database: docs/quorum.md",
+        )
+    shells = _shells(database, key(), platform.policy.known_hosts)
+    if database.kind == ClusterKind.ORACLE_RAC.value:
+        return _rac(database, shells)
+    return _galera(database, shells)
+
+
+def judge(kind: ClusterKind) -> Provider:
+    """Return who judges captures of a kind, and asks nobody."""
+    raise NotImplementedError(kind)
+
+
+def _shells(database: Database, key: Path, known_hosts: Path) -> Shells:
+    from sisamu_ops.doors.ssh import ShellHost, SshShells
+    from sisamu_ops.quorum.asking import INTERPRETER
+
+    hosts = {
+        name: ShellHost(address=one.address, user=one.user) for name, one in database.hosts.items()
+    }
+    return SshShells(hosts, interpreter=INTERPRETER, key=key, known_hosts=known_hosts)
+
+
+def _declared(database: Database, kind: ClusterKind) -> Declared:
+    return Declared(
+        kind=kind,
+        version=read_version(database.version) if database.version else (),
+        sites={name: one.site for name, one in database.hosts.items()},
+        voting_files=database.voting_files,
+        weights={name: one.weight for name, one in database.hosts.items() if one.weight},
+        arbiters=tuple(name for name, one in database.hosts.items() if one.is_arbiter),
+        data_guard=database.data_guard,
+        site_loss_degrades=database.site_loss_degrades,
+    )
+
+
+def _rac(database: Database, shells: Shells) -> Provider:
+    from sisamu_ops.quorum.rac.provider import RacHost, RacProvider
+
+    hosts = {
+        name: RacHost(
+            sudo=one.sudo,
+            database_sudo=one.database_sudo,
+            path=one.path,
+            databases=database.databases,
+            environment=one.environment,
+            broker_environment=one.broker_environment,
+        )
+        for name, one in database.hosts.items()
+    }
+    return RacProvider(
+        shells=shells,
+        hosts=hosts,
+        declared=_declared(database, ClusterKind.ORACLE_RAC),
+        command_s=database.command_ms / 1000,
+        deadline_s=database.deadline_ms / 1000,
+    )
+
+
+def _galera(database: Database, shells: Shells) -> Provider:
+    raise NotImplementedError
+
+
+def _zookeeper(platform: Platform) -> Provider:
+    raise NotImplementedError
