@@ -8,8 +8,12 @@ from pathlib import Path
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Database, Platform
 from sisamu_ops.quorum.archive import read_version
-from sisamu_ops.quorum.capture import ClusterKind, Declared
+from sisamu_ops.quorum.assessment import Assessment
+from sisamu_ops.quorum.capture import Capture, ClusterKind, Declared
+from sisamu_ops.quorum.galera import assess_galera
 from sisamu_ops.quorum.provider import Provider, Shells
+from sisamu_ops.quorum.rac.assess import assess_rac
+from sisamu_ops.quorum.zookeeper import assess_zookeeper
 
 
 def open_provider(platform: Platform, kind: str, *, key: Callable[[], Path]) -> Provider:
@@ -33,9 +37,13 @@ def open_provider(platform: Platform, kind: str, *, key: Callable[[], Path]) -> 
     return _galera(database, shells)
 
 
-def judge(kind: ClusterKind) -> Provider:
-    """Return who judges captures of a kind, and asks nobody."""
-    raise NotImplementedError(kind)
+def judge_capture(capture: Capture) -> Assessment:
+    """Judge a capture of any kind; nobody is asked."""
+    if capture.declared.kind is ClusterKind.GALERA:
+        return assess_galera(capture)
+    if capture.declared.kind is ClusterKind.ZOOKEEPER:
+        return assess_zookeeper(capture)
+    return assess_rac(capture)
 
 
 def _shells(database: Database, key: Path, known_hosts: Path) -> Shells:
@@ -85,8 +93,41 @@ def _rac(database: Database, shells: Shells) -> Provider:
 
 
 def _galera(database: Database, shells: Shells) -> Provider:
-    raise NotImplementedError
+    from sisamu_ops.quorum.galera_provider import GaleraHost, GaleraProvider
+
+    hosts = {
+        name: GaleraHost(client=one.client, directory=one.directory)
+        for name, one in database.hosts.items()
+        if not one.is_arbiter
+    }
+    return GaleraProvider(
+        shells=shells,
+        hosts=hosts,
+        declared=_declared(database, ClusterKind.GALERA),
+        command_s=database.command_ms / 1000,
+        deadline_s=database.deadline_ms / 1000,
+    )
 
 
 def _zookeeper(platform: Platform) -> Provider:
-    raise NotImplementedError
+    """Return the ensemble's provider; a server is named after the site its address stands at."""
+    from sisamu_ops.doors.zookeeper.words import ServerWords
+    from sisamu_ops.quorum.zookeeper import ZooKeeperProvider
+
+    sites = {one.address: one.site_id for one in platform.sites.values()}
+    servers, stand = {}, {}
+    for server in platform.policy.zookeeper:
+        site = sites.get(server.rpartition(":")[0], "")
+        name = f"zookeeper-{site}" if site else server
+        servers[name], stand[name] = server, site
+    if not servers:
+        raise ConfigurationError(
+            "no zookeeper to look at: the inventory names no server",
+            place=str(platform.inventory),
+            remedy="set sisamu_zookeeper",
+        )
+    known = {name: site for name, site in stand.items() if site}
+    return ZooKeeperProvider(
+        servers=ServerWords(servers, platform.policy.zookeeper_credentials),
+        declared=Declared(kind=ClusterKind.ZOOKEEPER, sites=known),
+    )

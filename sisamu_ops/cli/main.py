@@ -31,6 +31,7 @@ NOUNS = {
     "journal": ("journal", "The rules in force, and adopting others."),
     "leader": ("leader", "Who leads, who could, and handing it over."),
     "operation": ("operation", "List, show and follow operations."),
+    "quorum": ("quorum", "Whether the database holds, and what it would survive."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
     "request": ("request", "Requests as files: look, approve, submit."),
     "samu": ("samu", "SAMUs: modes, readings, the printable card."),

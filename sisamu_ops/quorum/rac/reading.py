@@ -87,7 +87,12 @@ class HostReading:
         output = self.capture.outputs.get(name)
         text = read_text(output) if output else None
         line = line_with(text, part) if text and text.lines else ""
-        return (Evidence(host=self.host, command=COMMANDS[name], line=line[:200]),)
+        return self.witness(name, line)
+
+    def witness(self, name: str, line: str) -> tuple[Evidence, ...]:
+        """Return a line of an output as evidence, its blanks made one each."""
+        said = " ".join(line.split())[:200]
+        return (Evidence(host=self.host, command=COMMANDS[name], line=said),)
 
 
 _NOTHING = Output(content=b"")

@@ -44,6 +44,7 @@ class ResourceRow:
     state: str
     server: str = ""
     details: str = ""
+    line: str = ""
 
     @property
     def faulty(self) -> bool:
@@ -146,6 +147,7 @@ def _read_row(listing: _Listing, match: re.Match[str]) -> None:
             state=state,
             server=server,
             details=details,
+            line=f"{listing.name}: {' '.join(match.group().split())}",
         )
     )
 

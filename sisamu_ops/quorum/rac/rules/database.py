@@ -22,7 +22,7 @@ def check_instances(readings: Readings) -> Iterator[Finding]:
                     down.setdefault(instance.name, (instance.node, one, name))
             if status.databases_down:
                 down.setdefault("the database", ("any node", one, name))
-    if len(down) > _meant_offline(readings, "db"):
+    if len(down) > _meant_offline(readings, "db") + _told_down(readings, "db"):
         for instance_name, (node, one, name) in down.items():
             yield Finding(
                 finding_id="instance.down",
@@ -40,6 +40,12 @@ def _meant_offline(readings: Readings, kind: str) -> int:
         for one in readings.speaking
     ]
     return min(counts, default=0)
+
+
+def _told_down(readings: Readings, kind: str) -> int:
+    """Return how many rows of a kind are findings of their own already."""
+    faults = [sum(row.faulty for row in one.stat_res.of_kind(kind)) for one in readings.speaking]
+    return max(faults, default=0)
 
 
 def check_instances_open(readings: Readings) -> Iterator[Finding]:
@@ -66,7 +72,7 @@ def check_services(readings: Readings) -> Iterator[Finding]:
         row.resource.casefold().removesuffix(".svc").rsplit(".", 1)[-1]
         for one in readings.speaking
         for row in one.stat_res.of_kind("svc")
-        if row.target == "OFFLINE"
+        if row.target == "OFFLINE" or row.faulty
     }
     told: set[str] = set()
     for one in readings.speaking:

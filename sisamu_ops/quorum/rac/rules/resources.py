@@ -63,7 +63,7 @@ def _resource_finding(row: ResourceRow, one: HostReading, readings: Readings) ->
         severity=severity,
         message=f"{row} should be ONLINE and is {state}{details}",
         remedy=remedy,
-        evidence=one.evidence("stat_res", row.resource),
+        evidence=one.witness("stat_res", row.line),
     )
 
 
@@ -102,7 +102,7 @@ def check_lower_stack(readings: Readings) -> Iterator[Finding]:
                     severity=Severity.DEGRADED if central else Severity.WARNING,
                     message=f"{one.host}: {row.resource} should be ONLINE and is {row.state}",
                     remedy="its trace below the clusterware's diag directory says why",
-                    evidence=one.evidence("stat_res_init", row.resource),
+                    evidence=one.witness("stat_res_init", row.line),
                 )
 
 

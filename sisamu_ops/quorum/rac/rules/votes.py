@@ -10,20 +10,21 @@ from sisamu_ops.quorum.verdict import Evidence, Finding, Severity
 
 
 def check_majority(readings: Readings) -> Iterator[Finding]:
+    """Find nodes that see too few voting files; where all of them do, quorum is lost."""
     views = [one for one in readings.speaking if not one.problem("votedisk")]
     below = [one for one in views if one.votedisk.online < required_of(one.votedisk.configured)]
-    everybody = len(views) == len(readings.speaking)
-    for one in below:
-        seen = one.votedisk
-        counted = f"{seen.online} of {seen.configured} voting files online"
-        lost = everybody and len(below) == len(views)
-        yield Finding(
-            finding_id="votedisk.lost" if lost else "votedisk.host-below-majority",
-            severity=Severity.LOST if lost else Severity.DEGRADED,
-            message=f"{one.host} sees {counted}, {required_of(seen.configured)} are required",
-            remedy="bring back the storage of the voting files that are not ONLINE",
-            evidence=_offline_evidence(one),
-        )
+    if not below:
+        return
+    lost = len(below) == len(readings.speaking)
+    most = max(below, key=lambda one: one.votedisk.online).votedisk
+    yield Finding(
+        finding_id="votedisk.lost" if lost else "votedisk.host-below-majority",
+        severity=Severity.LOST if lost else Severity.DEGRADED,
+        message=f"{', '.join(one.host for one in below)}: {most.online} of {most.configured} "
+        f"voting files are online, {required_of(most.configured)} are required",
+        remedy="bring back the storage of the voting files that are not ONLINE",
+        evidence=tuple(e for one in below for e in _offline_evidence(one)),
+    )
 
 
 def check_same_files(readings: Readings) -> Iterator[Finding]:

@@ -1,0 +1,109 @@
+"""Whether a Galera node may be made a primary component by hand (pure).
+
+`pc.bootstrap` is the way back when no primary component is left, and the surest way to lose writes
+when one is, somewhere out of sight, or when a node further ahead is left behind. So every data node
+must have been heard, or be declared dead by name, and the node furthest ahead is the one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
+from sisamu_ops.quorum.galera import STATE_FILE, NodeReading, Readings
+
+_SEQNO = re.compile(r"^seqno:\s*(-?\d+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """The node to bootstrap, how far it is, and the command to type there."""
+
+    node: str
+    seqno: int
+    command: str
+    reason: str
+
+
+def plan_bootstrap(readings: Readings, dead: Collection[str] = (), wanted: str = "") -> Bootstrap:
+    """Return what to type, or RefusedError with what would have to be so first.
+
+    `dead` names data nodes that will not come back by themselves; ConfigurationError when one is
+    none of the cluster's, or answers.
+    """
+    for name in {*dead, *([wanted] if wanted else [])}:
+        if readings.node(name) is None:
+            known = ", ".join(one.host for one in readings.nodes)
+            raise ConfigurationError(f"no data node {name!r}", remedy=f"name one of: {known}")
+    _refuse_beside_a_primary(readings)
+    heard = _heard(readings, dead)
+    best = max(heard, key=lambda one: (position(one), one.host))
+    chosen = readings.node(wanted) if wanted else best
+    if chosen is None or chosen not in heard:
+        raise RefusedError(f"{wanted} was declared dead", remedy=f"name {best.host}")
+    if position(chosen) < position(best):
+        raise RefusedError(
+            f"{chosen.host} stands at {position(chosen)}, {best.host} at {position(best)}: "
+            "what lies between would be lost",
+            remedy=f"bootstrap {best.host}",
+        )
+    return Bootstrap(
+        node=chosen.host,
+        seqno=position(chosen),
+        command=_command(chosen),
+        reason=f"no primary component is left; {chosen.host} is furthest, at {position(chosen)}",
+    )
+
+
+def position(node: NodeReading) -> int:
+    """Return the last write a node has (seqno); -1 where a crash left it to be recovered."""
+    if node.is_down:
+        output = node.capture.outputs.get(STATE_FILE)
+        said = output.content.decode("utf-8", "replace") if output else ""
+        found = _SEQNO.search(said)
+        return int(found.group(1)) if found else -1
+    said = node.status.get("wsrep_last_committed", "")
+    return int(said) if said.lstrip("-").isdecimal() else -1
+
+
+def _refuse_beside_a_primary(readings: Readings) -> None:
+    if readings.primary:
+        where = ", ".join(one.host for one in readings.primary)
+        raise RefusedError(
+            f"a primary component exists at {where}: a second one splits the data",
+            remedy="bring the others back to it: start them, or mend their network",
+        )
+
+
+def _heard(readings: Readings, dead: Collection[str]) -> list[NodeReading]:
+    silent = [one for one in readings.nodes if one.problem and one.host not in dead]
+    if silent:
+        names = ", ".join(f"{one.host} ({one.problem})" for one in silent)
+        raise RefusedError(
+            f"not heard: {names}; a primary component may live there",
+            remedy="reach it, or when it is surely dead: --dead " + silent[0].host,
+        )
+    answering = [name for name in dead if (one := readings.node(name)) and one.speaks]
+    if answering:
+        raise ConfigurationError(
+            f"{', '.join(answering)} answers: it is not dead", remedy="leave out --dead"
+        )
+    heard = [one for one in readings.nodes if one.host not in dead]
+    if not heard:
+        raise RefusedError("no data node is left", remedy="restore one from a backup")
+    unplaced = [one for one in heard if position(one) < 0]
+    if unplaced and len(heard) > 1:
+        names = ", ".join(one.host for one in unplaced)
+        raise RefusedError(
+            f"how far {names} got is not known: the server is down after a crash",
+            remedy=f"on {unplaced[0].host}: mariadbd --wsrep-recover says it; or start it and wait",
+        )
+    return heard
+
+
+def _command(node: NodeReading) -> str:
+    if node.is_down:
+        return "galera_new_cluster"
+    return "mariadb -e \"SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'\""
