@@ -89,7 +89,9 @@ def _unwrapped(draw: st.DrawFn) -> Damage:
 
     def join(content: bytes) -> bytes:
         lines = content.decode().splitlines()
-        return "\n".join(" ".join(lines[i : i + every]) for i in range(0, len(lines), every)).encode()
+        return "\n".join(
+            " ".join(lines[i : i + every]) for i in range(0, len(lines), every)
+        ).encode()
 
     return join
 

@@ -18,7 +18,7 @@ NO_CONFIGURATION = frozenset({"ORA-16532"})
 #: Nobody observes: the observer was not started, or no longer sees the database.
 UNOBSERVED = frozenset({"ORA-16819", "ORA-16820", "ORA-16658"})
 
-_CONFIGURATION = re.compile(r"^Configuration\s+-\s+(?P<name>\S+)$", re.IGNORECASE)
+_CONFIGURATION = re.compile(r"^(?:Configuration|Database)\s+-\s+(?P<name>\S+)$", re.IGNORECASE)
 _MODE = re.compile(r"^Protection Mode:\s*(?P<mode>\w+)$", re.IGNORECASE)
 _MEMBERS = re.compile(r"^(?:Members|Databases):$", re.IGNORECASE)
 _MEMBER = re.compile(
@@ -27,7 +27,9 @@ _MEMBER = re.compile(
     re.IGNORECASE,
 )
 _FAST_START = re.compile(r"^Fast-Start Failover:\s*(?P<state>\w+)(?P<more>.*)$", re.IGNORECASE)
-_STATUS = re.compile(r"^Configuration Status:(?:\s*(?P<status>\w+).*)?$", re.IGNORECASE)
+_STATUS = re.compile(
+    r"^(?:Configuration|Database) Status:(?:\s*(?P<status>\w+).*)?$", re.IGNORECASE
+)
 _RESULT = re.compile(r"^(?P<status>SUCCESS|WARNING|ERROR|DISABLED)\b(?P<rest>.*)$", re.IGNORECASE)
 _UPDATED = re.compile(r"^(?:\s*\(status updated .*\)?)?\s*$", re.IGNORECASE)
 _TROUBLE = re.compile(r"^(?P<kind>Error|Warning):\s*(?P<text>.+)$", re.IGNORECASE)
@@ -55,7 +57,7 @@ class Broker:
 
 def read_broker(output: Output) -> Broker:
     """Read the configuration; not intact without name, members, fast-start failover and status."""
-    text = read_text(output)
+    text = read_text(output, "show configuration")
     codes = set(codes_of(text))
     lines = [line.strip() for line in text.lines if not line.strip().startswith("DGMGRL>")]
     if codes & NO_CONFIGURATION and not any(_MEMBER.match(line) for line in lines):
@@ -67,7 +69,7 @@ def read_broker(output: Output) -> Broker:
     missing = bool(codes & UNOBSERVED) or any(_nobody(one) for one in observers)
     return Broker(
         name=name, status=_status(lines), fast_start=enabled,
-        unobserved=bool(enabled) and missing,
+        unobserved=missing,
         members=tuple(
             (match["name"].casefold(), match["role"].casefold())
             for line in lines if (match := _MEMBER.match(line))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from sisamu_ops.quorum.capture import Output
+from sisamu_ops.quorum.rac.layouts import ResourceRow, read_other_layout
 from sisamu_ops.quorum.rac.text import codes_of, read_text
 
 _TARGET = r"ONLINE|OFFLINE"
@@ -32,38 +33,6 @@ _DETAILS_AT = 50
 _NOT_DETAILS = re.compile(r"\b(?:ONLINE|OFFLINE|INTERMEDIATE)\b|(?:^|\s)ora\.", re.IGNORECASE)
 #: 11.2 heads its columns with STATE_DETAILS, and closes the listing with nothing.
 _OLD_HEADER = "STATE_DETAILS"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResourceRow:
-    """One row: an instance of a resource; `ordinal` is 0 for a local resource."""
-
-    resource: str
-    ordinal: int
-    target: str
-    state: str
-    server: str = ""
-    details: str = ""
-    line: str = ""
-
-    @property
-    def faulty(self) -> bool:
-        """Whether it should be up and is not, or not wholly."""
-        return self.target == "ONLINE" and self.state != "ONLINE"
-
-    @property
-    def kind(self) -> str:
-        """Return the resource's type by its name: `db`, `svc`, `dg`, `vip`, `lsnr`, ….
-
-        `ora.DATA.dg(ora.asmgroup)` is a `dg`; `ora.asm` is `asm`.
-        """
-        return self.resource.split("(")[0].rsplit(".", 1)[-1].casefold()
-
-    def __str__(self) -> str:
-        """Name it as a person would look it up."""
-        where = f" on {self.server}" if self.server else ""
-        which = f" {self.ordinal}" if self.ordinal else ""
-        return f"{self.resource}{which}{where}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +63,8 @@ class _Listing:
 def read_resources(output: Output, *, init: bool = False) -> Resources:
     """Read a listing; `init` for the lower stack of one node, which has one section only."""
     text = read_text(output)
+    if rows := read_other_layout(text.lines):
+        return Resources(rows=rows, complaints=("another listing than crsctl stat res -t",))
     listing = _Listing(complaints=[text.complaint] if text.complaint else [])
     for line in text.lines:
         _read_line(listing, line)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sisamu_ops.quorum.capture import Output
 from sisamu_ops.quorum.rac.text import codes_of, read_text
 
+_ABOUT = r"srvctl status (?:database|instance|service|scan_listener)"
 _INSTANCE = re.compile(
     r"^Instance (?P<name>\S+) is (?P<not>not )?running on node (?P<node>[^\s,]+?)"
     r"(?: with online services (?P<services>\S+?))?\.?"
@@ -25,10 +26,16 @@ _SCAN = re.compile(
     r"^SCAN listener (?P<name>\S+) is (?:(?P<not>not running)|running on node (?P<node>\S+?))\.?$",
     re.IGNORECASE,
 )
+#: What else `srvctl status` speaks of: `scan`, `nodeapps`.
+_OTHER = re.compile(
+    r"^(?P<name>(?:SCAN VIP|VIP|Network|ONS)(?: daemon| \S+)?) is (?P<not>not )?running"
+    r"(?: on node:? (?P<node>\S+))?\.?$",
+    re.IGNORECASE,
+)
 #: Lines that say what is configured, not what runs.
 _BESIDE = re.compile(
-    r"^(?:SCAN Listener \S+ is (?:enabled|disabled)|Online relocation: INACTIVE|"
-    r"Database unique name: \S+)\.?$",
+    r"^(?:(?:(?:SCAN Listener|SCAN VIP|VIP) \S+|Network|ONS) is (?:enabled|disabled)|"
+    r"Online relocation: INACTIVE|Database unique name: \S+)\.?$",
     re.IGNORECASE,
 )
 #: The codes of an idempotent step that had nothing to do: no fault.
@@ -76,6 +83,7 @@ class Status:
     instances: tuple[InstanceStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     scan_listeners: tuple[ScanListener, ...] = ()
+    others_down: tuple[str, ...] = ()
     databases_down: int = 0
     codes: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
@@ -108,11 +116,11 @@ def read_srvctl(output: Output) -> Status:
 
     The caller knows whether that can be. A sentence nobody can place makes it not intact.
     """
-    text = read_text(output)
+    text = read_text(output, _ABOUT)
     codes = codes_of(text)
     complaints = [] if text.complaint in ("", "empty") else [text.complaint]
     complaints += [" ".join(codes)] if codes else []
-    instances, services, listeners, down = [], [], [], 0
+    instances, services, listeners, others, down = [], [], [], [], 0
     for line in (one.strip() for one in text.lines):
         if match := _INSTANCE.match(line):
             instances.append(_instance(match))
@@ -123,13 +131,16 @@ def read_srvctl(output: Output) -> Status:
             )
         elif match := _SCAN.match(line):
             listeners.append(ScanListener(name=match["name"], node=match["node"] or ""))
+        elif match := _OTHER.match(line):
+            others += [match["name"]] * bool(match["not"])
         elif _DATABASE_DOWN.match(line):
             down += 1
         elif not _BESIDE.match(line) and not codes:
             complaints.append(f"unreadable: {line[:60]}")
     return Status(
         instances=tuple(instances), services=tuple(services), scan_listeners=tuple(listeners),
-        databases_down=down, codes=codes, complaints=(*complaints, *_twice(instances)),
+        others_down=tuple(others), databases_down=down, codes=codes,
+        complaints=(*complaints, *_twice(instances)),
     )  # fmt: skip
 
 

@@ -18,14 +18,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: A shell's prompt with one of the commands behind it: the output is a transcript of a session.
-_PROMPT = re.compile(
-    r"^[^\s]*(?:\s[^\s]*)?[$#>]\s*(?:[\w./]*/)?"
-    r"(?:crsctl|srvctl|olsnodes|ocrcheck|asmcmd|crs_stat|dgmgrl|show\s+\w+)\b",
+#: A line that only repeats what was typed, with or without the shell's prompt before it.
+_TYPED = re.compile(
+    r"^\s*(?:--|\[[^\]]*\]\s*[$#]|\S*[$#>])?\s*(?:[\w./-]*/)?"
+    r"(?P<typed>(?:crsctl|srvctl|olsnodes|ocrcheck|asmcmd|crs_stat|dgmgrl)\b.*|"
+    r"(?<=>)\s*show\s.*|(?<=> )show\s.*)$",
     re.IGNORECASE,
 )
-_BARE_PROMPT = re.compile(r"^(?:\[[^\]]*\]|\S+)\s?[$#>]\s*$")
-_REMARK = re.compile(r"^(?:# |--\s|/\*\s*$|\*/\s*$)")
+_BARE_PROMPT = re.compile(r"^(?:\[[^\]]*\]\s?|\S+)[$#>]\s*$")
+_REMARK = re.compile(r"^(?:# |--Step|/\*\s*$|\*/\s*$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +42,14 @@ class Text:
         return " ".join(one.strip() for one in self.lines)
 
 
-def read_text(output: Output) -> Text:
-    """Return the last listing of an output; a complaint when it is empty, cut, or no text."""
+def read_text(output: Output, about: str = "") -> Text:
+    """Return the last listing of an output; a complaint when it is empty, cut, or no text.
+
+    Of a transcript the last listing that answers a command with the words `about` is taken.
+    """
     said = _decode(output.content[:OUTPUT_LIMIT_BYTES])
-    lines, dropped = _last_listing(said.splitlines())
-    kept = tuple(one.rstrip() for one in lines if one.strip() and not _REMARK.match(one.strip()))
+    lines, dropped = _last_listing(said.splitlines(), about)
+    kept = tuple(one.rstrip() for one in lines if not _beside(one))
     return Text(lines=kept, complaint=_complaint(output, said, kept, dropped))
 
 
@@ -56,13 +60,25 @@ def _decode(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
-def _last_listing(lines: list[str]) -> tuple[list[str], bool]:
-    """Return what stands behind the last prompt, and whether anything stood before it."""
-    prompts = [index for index, line in enumerate(lines) if _PROMPT.match(line)]
-    listing = lines[prompts[-1] + 1 :] if prompts else lines
-    before = lines[: prompts[-1]] if prompts else []
-    said = [one for one in before if one.strip() and not _REMARK.match(one.strip())]
-    return [one for one in listing if not _BARE_PROMPT.match(one.strip())], bool(said)
+def _last_listing(lines: list[str], about: str) -> tuple[list[str], bool]:
+    """Return the wanted listing, and whether there were others."""
+    listings: list[tuple[str, list[str]]] = [("", [])]
+    for line in lines:
+        typed = _TYPED.match(line)
+        if typed:
+            listings.append((typed["typed"], []))
+        else:
+            listings[-1][1].append(line)
+    answers = [one for typed, one in listings if re.search(about, typed, re.IGNORECASE)]
+    wanted = answers[-1] if answers else listings[-1][1]
+    others = [one for _, one in listings if one is not wanted]
+    return wanted, any(not _beside(line) for one in others for line in one)
+
+
+def _beside(line: str) -> bool:
+    """Say whether a line is none of the output's own: blank, a prompt, somebody's remark."""
+    said = line.strip()
+    return not said or bool(_REMARK.match(said) or _BARE_PROMPT.match(said))
 
 
 def _complaint(output: Output, said: str, kept: Iterable[str], dropped: bool) -> str:

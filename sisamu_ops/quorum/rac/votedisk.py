@@ -62,7 +62,7 @@ class VotingFiles:
 
 def read_votedisk(output: Output, declared: Collection[str] = ()) -> VotingFiles:
     """Read the voting files; `declared` paths stand in for a last line that is missing."""
-    text = read_text(output)
+    text = read_text(output, "votedisk")
     rows = tuple(_row(match) for match in _ROW.finditer(text.joined))
     counts = [int(match["count"]) for match in _LOCATED.finditer(text.joined)]
     located = counts[0] if counts else None

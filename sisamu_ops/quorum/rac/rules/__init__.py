@@ -37,6 +37,7 @@ from sisamu_ops.quorum.rac.rules.membership import (
 )
 from sisamu_ops.quorum.rac.rules.resources import (
     check_addresses,
+    check_clock,
     check_lower_stack,
     check_resources,
 )
@@ -61,6 +62,7 @@ _RULES: tuple[Callable[[Readings], Iterator[Finding]], ...] = (
     check_disk_groups,
     check_resources,
     check_lower_stack,
+    check_clock,
     check_instances,
     check_instances_open,
     check_services,

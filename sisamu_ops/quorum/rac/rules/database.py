@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sisamu_ops.quorum.rac.layouts import ResourceRow
 from sisamu_ops.quorum.rac.membership import node_key
 from sisamu_ops.quorum.rac.reading import HostReading, Readings
-from sisamu_ops.quorum.rac.resources import ResourceRow
 from sisamu_ops.quorum.rac.rules.resources import is_standby
 from sisamu_ops.quorum.verdict import Finding, Severity
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from sisamu_ops.quorum.rac.commands import (
     ASK_AGAIN,
 )
+from sisamu_ops.quorum.rac.layouts import ResourceRow
 from sisamu_ops.quorum.rac.membership import node_key
 from sisamu_ops.quorum.rac.reading import HostReading, NodeFact, Readings
-from sisamu_ops.quorum.rac.resources import ResourceRow
 from sisamu_ops.quorum.verdict import Finding, Severity
 
+#: Further than this from the other nodes is worth a word, in milliseconds.
+_CLOCK_LIMIT_MS = 1_000
 #: Resources whose fault is worth a word and no more: calls and data do not need them.
 _MINOR = frozenset(
     {"cvu", "qosmserver", "ons", "chad", "gsd", "oc4j", "proxy_advm", "rhpserver", "crf", "diskmon"}
@@ -102,6 +104,22 @@ def check_lower_stack(readings: Readings) -> Iterator[Finding]:
                     severity=Severity.DEGRADED if central else Severity.WARNING,
                     message=f"{one.host}: {row.resource} should be ONLINE and is {row.state}",
                     remedy="its trace below the clusterware's diag directory says why",
+                    evidence=one.witness("stat_res_init", row.line),
+                )
+
+
+def check_clock(readings: Readings) -> Iterator[Finding]:
+    """Find nodes whose clock the clusterware steers, and which are far off."""
+    for one in readings.speaking:
+        for row in one.stat_res_init.rows:
+            mode, _, offset = row.details.split(",")[0].partition(":")
+            far = offset.lstrip("-").isdecimal() and abs(int(offset)) > _CLOCK_LIMIT_MS
+            if row.resource.casefold() == "ora.ctssd" and mode.upper() == "ACTIVE" and far:
+                yield Finding(
+                    finding_id="node.clock",
+                    severity=Severity.WARNING,
+                    message=f"{one.host}: the clock is {offset} ms off, by the clusterware's word",
+                    remedy="have chrony or ntpd keep the time on every node",
                     evidence=one.witness("stat_res_init", row.line),
                 )
 
