@@ -1,5 +1,6 @@
-"""Compare what is read in real samples with the reviewed table: `python -m tests.oracle_samples DIR`.
+"""Compare what is read in real samples with the reviewed table.
 
+`python -m tests.oracle_samples DIR`:
 DIR holds one output a file, its source in the first line. Exits 1 on any difference, on a sample
 that is not in the table, and when a sample in place of any output raises or makes good news.
 """
@@ -49,7 +50,7 @@ def main() -> int:
         if reading != wanted:
             wrong.append(f"{sample.name}\n  read     {reading}\n  reviewed {wanted}")
         wrong += [f"{sample.name}: {problem}" for problem in raised_by(content, outputs)]
-    print("\n".join(wrong) or f"{len(samples)} samples read as reviewed")
+    sys.stdout.write("\n".join(wrong) or f"{len(samples)} samples read as reviewed\n")
     return bool(wrong) or not samples
 
 

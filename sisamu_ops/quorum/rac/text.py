@@ -25,6 +25,7 @@ _TYPED = re.compile(
     r"(?<=>)\s*show\s.*|(?<=> )show\s.*)$",
     re.IGNORECASE,
 )
+_TOOL = re.compile(r"crsctl|srvctl|olsnodes|ocrcheck|asmcmd|crs_stat|dgmgrl|show ", re.IGNORECASE)
 _BARE_PROMPT = re.compile(r"^(?:\[[^\]]*\]\s?|\S+)[$#>]\s*$")
 _REMARK = re.compile(r"^(?:# |--Step|/\*\s*$|\*/\s*$)")
 
@@ -64,7 +65,8 @@ def _last_listing(lines: list[str], about: str) -> tuple[list[str], bool]:
     """Return the wanted listing, and whether there were others."""
     listings: list[tuple[str, list[str]]] = [("", [])]
     for line in lines:
-        typed = _TYPED.match(line)
+        # Most lines name no tool: the pattern is dear, looking for a word in the line is not.
+        typed = _TYPED.match(line) if _TOOL.search(line) else None
         if typed:
             listings.append((typed["typed"], []))
         else:
