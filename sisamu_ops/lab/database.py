@@ -52,6 +52,7 @@ _TIMINGS = (
     "evs.suspect_timeout=PT1.5S",
     "evs.inactive_timeout=PT3S",
     "evs.install_timeout=PT3S",
+    "evs.join_retrans_period=PT0.3S",
     "gmcast.peer_timeout=PT1S",
     "gmcast.time_wait=PT1S",
     "pc.announce_timeout=PT1S",
