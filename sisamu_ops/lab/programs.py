@@ -72,12 +72,12 @@ def all_programs(place: LabPlace, inventory: Path) -> tuple[Program, ...]:
     """Return every program of the lab, in the order they start: agents last, paris first."""
     return (
         *(_zookeeper(place, host) for host in SITE_HOSTS),
+        *(_mariadb(place, host) for host in DATABASE_NODES),
+        _garbd(place, DATABASE_ARBITER),
         *(_sshd(place, host) for host in SSH_HOSTS),
         *(_kamailio(place, host) for host in FENCED_HOSTS),
         *(_answerer(place, host, _instance(host)) for host in PLATFORM_INSTANCES),
         _answerer(place, PHONES, "phones"),
-        *(_mariadb(place, host) for host in DATABASE_NODES),
-        _garbd(place, DATABASE_ARBITER),
         *(_agent(place, host, inventory) for host in SITE_HOSTS),
     )
 
