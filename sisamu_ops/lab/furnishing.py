@@ -57,8 +57,8 @@ def furnish_hosts(place: LabPlace, fence: Path) -> None:
         _furnish_site(place, host, index)
     for host in SSH_HOSTS:
         keys = "authorized_keys_sites" if host in SITE_HOSTS else "authorized_keys"
-        values = {"trust": str(place.trust), "authorized_keys": keys, **_common(place, host)}
-        _write_form(place, host, "sshd_config", "sshd_config", values)
+        values = {"trust": str(place.trust), "authorized_keys": keys}
+        write_form(place, host, "sshd_config", "sshd_config", values)
     for host in ROUTERS:
         _furnish_router(place, host, fence)
     for samu in SAMUS:
@@ -83,6 +83,14 @@ def write_table(directory: Path, name: str, rows: dict[str, str]) -> None:
     (directory / "version").write_text("\n".join([header, *versions]) + "\n")
 
 
+def write_form(place: LabPlace, host: Host, form: str, name: str, values: dict[str, str]) -> None:
+    """Write one configuration of a host from a form of this package, with every place filled."""
+    home = place.host_dir(host)
+    home.mkdir(parents=True, exist_ok=True)
+    text = (FILES / form).read_text("utf-8")
+    (home / name).write_text(_Form(text).substitute(_common(place, host) | values), "utf-8")
+
+
 def _furnish_site(place: LabPlace, host: Host, index: int) -> None:
     home = place.host_dir(host)
     for name in ("zookeeper", "journal", "runs", "tmp"):
@@ -91,9 +99,9 @@ def _furnish_site(place: LabPlace, host: Host, index: int) -> None:
     (home / "zookeeper" / "myid").write_text(f"{index}\n")
     values = {
         "tick_ms": str(TICK_MS), "port": str(ZOOKEEPER_PORT),
-        "authority": str(place.trust / "authority.pem"), **_common(place, host),
+        "authority": str(place.trust / "authority.pem"),
     }  # fmt: skip
-    _write_form(place, host, "zoo.cfg", "zoo.cfg", values)
+    write_form(place, host, "zoo.cfg", "zoo.cfg", values)
     servers = [
         f"server.{i}={one.address(place.prefix)}:2888:3888"
         for i, one in enumerate(SITE_HOSTS, start=1)
@@ -116,9 +124,8 @@ def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
     values = {
         "own_instance": own.address(place.prefix),
         "other_instance": other.address(place.prefix),
-        **_common(place, host),
     }
-    _write_form(place, host, "otn_router.cfg", "kamailio.cfg", values)
+    write_form(place, host, "otn_router.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
     numbers = {number: s.samu_id for s in SAMUS for number in (s.number, s.test_number)}
     write_table(tables, "samu_number", numbers)
@@ -131,8 +138,8 @@ def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
 def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:
     host = samu.gateway
     phones = PHONES.address(place.prefix)
-    values = {"samu_id": samu.samu_id, "phones": phones, **_common(place, host)}
-    _write_form(place, host, "samu_gateway.cfg", "kamailio.cfg", values)
+    values = {"samu_id": samu.samu_id, "phones": phones}
+    write_form(place, host, "samu_gateway.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
     write_table(tables, "samu_gateway", {samu.samu_id: "unarmed"})
     _furnish_fence(place, host, fence, "samu_gateway", ["armed", "unarmed"])
@@ -159,10 +166,3 @@ def _common(place: LabPlace, host: Host) -> dict[str, str]:
         "address": host.address(place.prefix),
         "host_dir": str(place.host_dir(host)),
     }
-
-
-def _write_form(place: LabPlace, host: Host, form: str, name: str, values: dict[str, str]) -> None:
-    home = place.host_dir(host)
-    home.mkdir(parents=True, exist_ok=True)
-    text = (FILES / form).read_text("utf-8")
-    (home / name).write_text(_Form(text).substitute(values), "utf-8")

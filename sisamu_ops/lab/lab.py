@@ -18,6 +18,7 @@ from threading import Event
 from sisamu_ops.chaos.scene import Scene
 from sisamu_ops.lab.calls import run_calls
 from sisamu_ops.lab.clock import furnish_clocks, remove_clocks
+from sisamu_ops.lab.database import furnish_database, settle_database
 from sisamu_ops.lab.furnishing import furnish_hosts
 from sisamu_ops.lab.network import (
     Cut,
@@ -33,7 +34,12 @@ from sisamu_ops.lab.network import (
 )
 from sisamu_ops.lab.processes import end_processes, is_running
 from sisamu_ops.lab.programs import Program, all_programs, match_programs
-from sisamu_ops.lab.readiness import await_ensemble, await_ready, await_stopped
+from sisamu_ops.lab.readiness import (
+    await_cluster,
+    await_ensemble,
+    await_ready,
+    await_stopped,
+)
 from sisamu_ops.lab.requirements import check_requirements, check_rights, choose_prefix
 from sisamu_ops.lab.scene import detach_mounts, read_scene
 from sisamu_ops.lab.supervisor import (
@@ -107,11 +113,15 @@ class Lab:
         with self._alone(create=True):
             progress("network")
             self._settle_prefix()
+            if not supervisor_answers(self.place):
+                # What a dead supervisor has left is nobody's, and holds the ports.
+                end_processes(self.place)
             build_network(self.place)
             progress("hosts and keys")
             furnish_hosts(self.place, self.fence)
             establish_trust(self.place)
             furnish_clocks(self.place)
+            furnish_database(self.place)
             progress("servers")
             self._start_servers()
             if agents:
@@ -217,13 +227,12 @@ class Lab:
     def _start_servers(self) -> None:
         _make_sshd_directory(self.place.root)
         config = write_supervisor_config(self.place, self.programs)
-        if not supervisor_answers(self.place):
-            # What a dead supervisor has left is nobody's, and holds the ports.
-            end_processes(self.place)
         start_supervisor(self.place, config)
         self._start([one for one in self.programs if not one.is_agent])
         if not read_cuts(self.place):
             await_ensemble(self.place, _READY_S)
+            await_cluster(self.place, _READY_S)
+            settle_database(self.place)
 
     def _start(self, programs: list[Program]) -> None:
         start_programs(self.place, [one.name for one in programs])

@@ -13,7 +13,10 @@ from pathlib import Path
 from sisamu_ops.lab.clock import clock_environment
 from sisamu_ops.lab.requirements import JARS, find_tool
 from sisamu_ops.lab.topology import (
+    DATABASE_ARBITER,
+    DATABASE_NODES,
     FENCED_HOSTS,
+    GALERA_PORT,
     PHONES,
     PLATFORM_INSTANCES,
     SITE_HOSTS,
@@ -35,15 +38,18 @@ _JAVA_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dzookeeper.jmx.log4j.disable=true",
 )
+#: Seconds to leave the cluster and write everything down: killed meanwhile, it would have crashed.
+_LEAVE_S = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """One supervised program.
 
-    `listens` is (`tcp` or `udp`, address, port); `control` is Kamailio's control socket;
-    `keeps_log` is false for what prints a screen rather than a log; `environment` is what it sees
-    beside what every program does.
+    `listens` is (`tcp` or `udp`, address, port); `control` is Kamailio's control socket; `sql` is
+    a database node's; `keeps_log` is false for what prints a screen rather than a log;
+    `environment` is what it sees beside what every program does; `stop_wait_s` is what it has to
+    end after SIGTERM before its whole process group is killed.
     """
 
     name: str
@@ -51,8 +57,10 @@ class Program:
     directory: Path
     listens: tuple[str, str, int] | None = None
     control: Path | None = None
+    sql: Path | None = None
     keeps_log: bool = True
     environment: tuple[tuple[str, str], ...] = ()
+    stop_wait_s: int = 3
 
     @property
     def is_agent(self) -> bool:
@@ -64,6 +72,8 @@ def all_programs(place: LabPlace, inventory: Path) -> tuple[Program, ...]:
     """Return every program of the lab, in the order they start: agents last, paris first."""
     return (
         *(_zookeeper(place, host) for host in SITE_HOSTS),
+        *(_mariadb(place, host) for host in DATABASE_NODES),
+        _garbd(place, DATABASE_ARBITER),
         *(_sshd(place, host) for host in SSH_HOSTS),
         *(_kamailio(place, host) for host in FENCED_HOSTS),
         *(_answerer(place, host, _instance(host)) for host in PLATFORM_INSTANCES),
@@ -142,6 +152,40 @@ def _answerer(place: LabPlace, host: Host, answered_by: str) -> Program:
         listens=("udp", address, 5060),
         keeps_log=False,
     )
+
+
+def _mariadb(place: LabPlace, host: Host) -> Program:
+    home = place.host_dir(host)
+    return Program(
+        name=f"galera-{host.network}",
+        command=(
+            *place.entering(host.network),
+            "/bin/sh",
+            str(FILES / "galera_node.sh"),
+            str(home),
+        ),
+        directory=home,
+        listens=("tcp", host.address(place.prefix), GALERA_PORT),
+        sql=sql_socket(place, host),
+        stop_wait_s=_LEAVE_S,
+    )
+
+
+def _garbd(place: LabPlace, host: Host) -> Program:
+    configuration = str(place.host_dir(host) / "garbd.conf")
+    return Program(
+        name=f"garbd-{host.network}",
+        command=(*place.entering(host.network), find_tool("garbd"), "--cfg", configuration),
+        # It writes its view of the cluster, gvwstate.dat, where it is started.
+        directory=place.galera_dir(host),
+        listens=("tcp", host.address(place.prefix), GALERA_PORT),
+        stop_wait_s=_LEAVE_S,
+    )
+
+
+def sql_socket(place: LabPlace, host: Host) -> Path:
+    """Return where root asks a database node, without a password."""
+    return place.galera_dir(host) / "mariadb.sock"
 
 
 def _agent(place: LabPlace, host: Host, inventory: Path) -> Program:

@@ -1,4 +1,4 @@
-"""Wait until programs serve, by looking: listening sockets, Kamailio's control, ZooKeeper's mode.
+"""Wait until programs serve, by looking: sockets, Kamailio's control, ZooKeeper's mode, SQL.
 
 Listening sockets are read from /proc/<pid>/net, which shows the network of that process: nothing
 is sent to a server only to see whether it is there.
@@ -11,12 +11,14 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
 from sisamu_ops.lab.certificates import CERTIFICATE, KEY
 from sisamu_ops.lab.commands import CLEAN_ENVIRONMENT
-from sisamu_ops.lab.network import inside
+from sisamu_ops.lab.database import missing_from_cluster, takes_sql
+from sisamu_ops.lab.network import inside, read_cuts
 from sisamu_ops.lab.programs import Program
 from sisamu_ops.lab.requirements import find_tool
 from sisamu_ops.lab.supervisor import ProgramStatus, read_programs
@@ -29,8 +31,13 @@ _OPEN = {"tcp": "0A", "udp": "07"}
 
 
 def await_ready(place: LabPlace, programs: Iterable[Program], timeout_s: float) -> None:
-    """Return when every program serves; FailedError when one ends or the time is over."""
+    """Return when every program serves; FailedError when one ends or the time is over.
+
+    While links are cut a database node need not be in a cluster: it may have nobody to join.
+    """
     waiting = list(programs)
+    if read_cuts(place):
+        waiting = [replace(one, sql=None) for one in waiting]
 
     def all_ready() -> str:
         present = read_programs(place)
@@ -48,6 +55,11 @@ def await_ensemble(place: LabPlace, timeout_s: float) -> None:
         return f"no quorum seen by ZooKeeper at {', '.join(idle)}" if idle else ""
 
     _await(all_serve, timeout_s, place)
+
+
+def await_cluster(place: LabPlace, timeout_s: float) -> None:
+    """Return when every database node is in the Primary component with all other members."""
+    _await(lambda: missing_from_cluster(place), timeout_s, place)
 
 
 def await_stopped(place: LabPlace, names: Iterable[str], timeout_s: float) -> None:
@@ -95,7 +107,9 @@ def _is_ready(place: LabPlace, program: Program, present: dict[str, ProgramStatu
         return False
     if program.listens and not is_listening(status.pid, *program.listens):
         return False
-    return program.control is None or _answers(program.control)
+    if program.control and not _answers(program.control):
+        return False
+    return program.sql is None or takes_sql(program.sql)
 
 
 def _answers(control: Path) -> bool:

@@ -22,6 +22,12 @@ TOOLS = {
     "sipp": "sip-tester",
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
+    "mariadbd": "mariadb-server-core",
+    "mariadb-install-db": "mariadb-server-core",
+    "mariadb": "mariadb-client-core",
+    # Brings the user mysql and wsrep_info too; depends on rsync and galera-4.
+    "wsrep_sst_rsync": "mariadb-server",
+    "garbd": "galera-arbitrator-4",
 }
 _JARS = Path("/usr/share/java")
 #: Jar → the package that brings it; zookeeper.jar names all others it needs, but these.
@@ -31,6 +37,8 @@ JARS = {
     _JARS / "netty-codec.jar": "libnetty-java",
     _JARS / "netty-resolver.jar": "libnetty-java",
 }
+#: What mariadbd loads to be a member of a cluster (package galera-4).
+GALERA_PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 
 _SUDO = "use sudo, for example: sudo .venv/bin/sisamu lab up"
 
@@ -66,6 +74,8 @@ def missing_packages() -> list[str]:
         tool, path=SEARCH_PATH)]  # fmt: skip
     jars = [f"{jar} (package {package})" for jar, package in JARS.items() if not jar.exists()]
     libraries = [] if find_spec("supervisor") else ["supervisor (PyPI package supervisor)"]
+    if not GALERA_PROVIDER.exists():
+        libraries.append(f"{GALERA_PROVIDER} (package galera-4)")
     return tools + jars + libraries
 
 

@@ -24,8 +24,6 @@ from sisamu_ops.lab.programs import Program
 from sisamu_ops.lab.topology import SETTINGS, LabPlace
 from sisamu_ops.model.errors import FailedError
 
-#: Seconds a program has to end after SIGTERM before its whole process group is killed.
-_STOP_WAIT_S = 3
 #: XML-RPC faults that mean the wanted state is already there (supervisor.xmlrpc.Faults).
 _ALREADY = {60, 70}
 
@@ -151,7 +149,7 @@ autostart=false
 autorestart=false
 startsecs=0
 startretries=0
-stopwaitsecs={_STOP_WAIT_S}
+stopwaitsecs={program.stop_wait_s}
 stopasgroup=true
 killasgroup=true
 redirect_stderr=true

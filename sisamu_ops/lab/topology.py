@@ -33,6 +33,9 @@ OPERATORS = MappingProxyType(
     {"id_ed25519": "oncall@sisamu-lab", "second": "lead@sisamu-lab", "stranger": None}
 )
 PLATFORM = "sisamu-lab"
+#: Group name of the database cluster, and the port its members speak to each other on.
+DATABASE_CLUSTER = "calls"
+GALERA_PORT = 4567
 #: Where ZooKeeper takes clients, over TLS.
 ZOOKEEPER_PORT = 2281
 ORIGIN = f"{PLATFORM}/journal"
@@ -66,6 +69,10 @@ ROUTERS = tuple(Host(name=f"otn-{site}", network=site, number=11) for site in TE
 PLATFORM_INSTANCES = tuple(
     Host(name=f"npl-{site}", network=site, number=21) for site in TELEPHONY_SITES
 )
+#: The Galera cluster: two nodes with the data, and the one that only votes.
+DATABASE_NODES = tuple(Host(name=f"db-{site}", network=site, number=31) for site in TELEPHONY_SITES)
+DATABASE_ARBITER = Host(name="db-lille", network="lille", number=31)
+DATABASE_HOSTS = (*DATABASE_NODES, DATABASE_ARBITER)
 CARRIER = Host(name="carrier", network="carrier", number=10)
 OPS = Host(name="ops", network="ops", number=10)
 PHONES = Host(name="phones", network="samus", number=10)
@@ -84,7 +91,7 @@ SAMUS = (
 GATEWAYS = tuple(samu.gateway for samu in SAMUS)
 
 #: Hosts one logs into; the others only answer SIP.
-SSH_HOSTS = (*SITE_HOSTS, *ROUTERS, *GATEWAYS)
+SSH_HOSTS = (*SITE_HOSTS, *ROUTERS, *GATEWAYS, *DATABASE_HOSTS)
 #: Hosts that change under a fence.
 FENCED_HOSTS = (*ROUTERS, *GATEWAYS)
 #: Hosts of the inventory, each with a directory of its own.
@@ -143,6 +150,10 @@ class LabPlace:
     def host_dir(self, host: Host | str) -> Path:
         """Return the directory of one host."""
         return self.root / "hosts" / (host if isinstance(host, str) else host.name)
+
+    def galera_dir(self, host: Host) -> Path:
+        """Return where a member of the database cluster keeps its data and its state files."""
+        return self.host_dir(host) / "galera"
 
     def install_dir(self, host: Host) -> Path:
         """Return where a site's releases are; its agent runs from the one named `current`."""

@@ -8,11 +8,19 @@ import pytest
 
 from sisamu_ops.lab import requirements
 from sisamu_ops.lab.calls import run_calls
+from sisamu_ops.lab.database import furnish_database
 from sisamu_ops.lab.lab import Lab
 from sisamu_ops.lab.network import cuts_meant
 from sisamu_ops.lab.processes import mentions
-from sisamu_ops.lab.programs import match_programs
-from sisamu_ops.lab.topology import ALL_HOSTS, locate_lab
+from sisamu_ops.lab.programs import all_programs, match_programs
+from sisamu_ops.lab.topology import (
+    ALL_HOSTS,
+    DATABASE_HOSTS,
+    DATABASE_NODES,
+    SITES,
+    LabPlace,
+    locate_lab,
+)
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 
 NAMES = ("zookeeper-paris", "agent-paris", "npl-paris", "npl-lyon")
@@ -81,10 +89,49 @@ def test_all_that_is_missing_is_said_at_once(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(ConfigurationError) as caught:
         requirements.check_requirements()
-    for word in ("kamailio", "sip-tester", "nftables", "openssh-server", "zookeeper", "not root"):
+    words = (
+        "kamailio", "sip-tester", "nftables", "openssh-server", "zookeeper", "mariadb-server",
+        "galera-arbitrator-4", "not root",
+    )  # fmt: skip
+    for word in words:
         assert word in caught.value.message
     assert "script/bootstrap" in caught.value.remedy
     assert "sudo" in caught.value.remedy
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LabPlace:
+    """A lab whose database has data, and of which nothing runs."""
+    monkeypatch.setenv("SISAMU_LAB_ROOT", str(tmp_path / "root"))
+    place = locate_lab("unit")
+    for host in DATABASE_HOSTS:
+        place.galera_dir(host).mkdir(parents=True)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("safe", "founding"),
+    [({"db-paris"}, ["db-paris"]), ({"db-lyon"}, ["db-lyon"]), (set(), [])],
+)
+def test_up_founds_the_database_only_where_the_last_node_left(
+    safe: set[str], founding: list[str], nodes: LabPlace
+) -> None:
+    """With no member running, grastate.dat says who may found; if it names nobody, nobody does."""
+    for host in DATABASE_NODES:
+        state = f"seqno: 7\nsafe_to_bootstrap: {int(host.name in safe)}\n"
+        (nodes.galera_dir(host) / "grastate.dat").write_text(state)
+    furnish_database(nodes)
+    marks = sorted(path.parent.name for path in nodes.root.rglob("found-cluster"))
+    assert marks == founding
+
+
+def test_the_database_votes_with_one_member_at_each_site() -> None:
+    """Two nodes where telephony is, the arbiter at the site that only votes; each may leave."""
+    programs = {one.name: one for one in all_programs(locate_lab("unit"), Path("inventory"))}
+    members = ("galera-paris", "galera-lyon", "garbd-lille")
+    assert [host.network for host in DATABASE_HOSTS] == list(SITES)
+    assert {programs[name].stop_wait_s for name in members} == {20}
+    assert [name for name in programs if programs[name].sql] == list(members[:2])
 
 
 @pytest.mark.parametrize("samus", [{"300": ""}, {}])
