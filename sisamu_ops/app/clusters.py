@@ -63,6 +63,7 @@ def _declared(database: Database, kind: ClusterKind) -> Declared:
         sites={name: one.site for name, one in database.hosts.items()},
         voting_files=database.voting_files,
         weights={name: one.weight for name, one in database.hosts.items() if one.weight},
+        votes={name: one.votes for name, one in database.hosts.items() if one.votes != 1},
         arbiters=tuple(name for name, one in database.hosts.items() if one.is_arbiter),
         data_guard=database.data_guard,
         site_loss_degrades=database.site_loss_degrades,

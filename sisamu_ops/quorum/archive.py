@@ -69,6 +69,7 @@ def _facts(declared: Declared) -> dict[str, Any]:
         "sites": sites,
         "voting_files": dict(declared.voting_files),
         "weights": dict(declared.weights),
+        "votes": dict(declared.votes),
         "arbiters": list(declared.arbiters),
     }
     kept: dict[str, Any] = {name: value for name, value in facts.items() if value}
@@ -218,6 +219,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "sites": ("sites", _sites),
     "voting_files": ("voting_files", _words),
     "weights": ("weights", _weights),
+    "votes": ("votes", _weights),
     "arbiters": ("arbiters", _names),
     "data_guard": ("data_guard", _flag),
     "site_loss": ("site_loss_degrades", _degrades),

@@ -58,6 +58,7 @@ class Declared:
     sites: Mapping[str, str] = field(default_factory=dict)
     voting_files: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, int] = field(default_factory=dict)
+    votes: Mapping[str, int] = field(default_factory=dict)
     arbiters: tuple[str, ...] = ()
     #: Whether a Data Guard broker is to be looked at.
     data_guard: bool = True

@@ -195,12 +195,12 @@ def _cluster(readings: Readings) -> Cluster:
 
 def _member(readings: Readings, name: str) -> Member:
     node = readings.node(name)
-    votes = node.votes if node else None
+    said = node.votes if node else None
     return Member(
         name=name,
         site=readings.declared.sites.get(name, ""),
         up=name in readings.component,
-        votes=1 if votes is None else votes,
+        votes=readings.declared.votes.get(name, 1) if said is None else said,
         holds_data=name not in readings.declared.arbiters,
     )
 
