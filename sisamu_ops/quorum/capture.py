@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 #: More of one output is not kept: no command judged here prints as much.
-OUTPUT_LIMIT_BYTES = 1_000_000
+OUTPUT_LIMIT_BYTES = 256_000
 #: What timeout(1) exits with when the time is over (GNU coreutils).
 TIMED_OUT = 124
 

@@ -15,7 +15,7 @@ from sisamu_ops.doors.ssh.session import AT_ONCE, TROUBLE, check_files, open_ses
 from sisamu_ops.quorum.provider import Heard
 
 #: More than this of one host's answer is not heard: it bounds the memory a host can take.
-ANSWER_LIMIT_BYTES = 24_000_000
+ANSWER_LIMIT_BYTES = 8_000_000
 _CHUNK_BYTES = 65_536
 
 

@@ -26,6 +26,9 @@ from sisamu_ops.quorum.rac.text import line_with, read_text
 from sisamu_ops.quorum.rac.votedisk import VotingFiles, read_votedisk
 from sisamu_ops.quorum.verdict import Evidence
 
+#: Complaints of one output that are told; the rest is counted.
+_SAID = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class HostReading:
@@ -80,7 +83,9 @@ class HostReading:
         """Return why an output cannot be relied on; empty when it can."""
         if self.missing((name,)):
             return "missing"
-        return "; ".join(self.complaints.get(name, ()))
+        found = self.complaints.get(name, ())
+        more = f"; and {len(found) - _SAID} more" if len(found) > _SAID else ""
+        return "; ".join(found[:_SAID]) + more
 
     def evidence(self, name: str, part: str = "") -> tuple[Evidence, ...]:
         """Return where something was read: the line that holds a part, or the first one."""

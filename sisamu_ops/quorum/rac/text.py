@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sisamu_ops.quorum.capture import OUTPUT_LIMIT_BYTES, Output
@@ -49,9 +48,11 @@ def read_text(output: Output, about: str = "") -> Text:
     Of a transcript the last listing that answers a command with the words `about` is taken.
     """
     said = _decode(output.content[:OUTPUT_LIMIT_BYTES])
+    if "\0" in said:
+        return Text(lines=(), complaint="not text")
     lines, dropped = _last_listing(said.splitlines(), about)
     kept = tuple(one.rstrip() for one in lines if not _beside(one))
-    return Text(lines=kept, complaint=_complaint(output, said, kept, dropped))
+    return Text(lines=kept, complaint=_complaint(output, kept, dropped))
 
 
 def _decode(content: bytes) -> str:
@@ -83,12 +84,10 @@ def _beside(line: str) -> bool:
     return not said or bool(_REMARK.match(said) or _BARE_PROMPT.match(said))
 
 
-def _complaint(output: Output, said: str, kept: Iterable[str], dropped: bool) -> str:
+def _complaint(output: Output, kept: tuple[str, ...], dropped: bool) -> str:
     if output.cut_short:
         return f"more than {OUTPUT_LIMIT_BYTES} bytes: the rest was not kept"
-    if "\0" in said:
-        return "not text"
-    if not list(kept):
+    if not kept:
         return "empty"
     if dropped:
         return "a transcript with more than this one listing"
