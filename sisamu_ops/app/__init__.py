@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sisamu_ops.model.errors import (
     ConfigurationError,
@@ -237,6 +238,17 @@ class App:
                 remedy="name a site and that site's own home",
             )
         return keys
+
+    def status(self) -> dict[str, Any]:
+        """Return the platform at a glance, its database among it; both are read meanwhile."""
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            database = aside.submit(self._database_facts)
+            return self.desk.status() | {"database": database.result()}
+
+    def _database_facts(self) -> Mapping[str, Any] | None:
+        from sisamu_ops.app.clusters import glance_at_database
+
+        return glance_at_database(self.platform, key=lambda: self.identity)
 
     def quorum(self, kind: str = "") -> Provider:
         """Return who asks and judges a cluster: the platform's database, or the one of a kind.

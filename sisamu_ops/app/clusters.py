@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.errors import ConfigurationError, SisamuError
 from sisamu_ops.model.platform import Database, Platform
 from sisamu_ops.quorum.archive import read_version
-from sisamu_ops.quorum.assessment import Assessment
+from sisamu_ops.quorum.assessment import Assessment, unread
 from sisamu_ops.quorum.capture import Capture, ClusterKind, Declared
 from sisamu_ops.quorum.galera import assess_galera
 from sisamu_ops.quorum.provider import Provider, Shells
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.quorum.zookeeper import assess_zookeeper
+
+#: A glance does not wait longer for a command, and for all of a host, in milliseconds.
+_GLANCE_COMMAND_MS = 2_000
+_GLANCE_DEADLINE_MS = 4_000
 
 
 def open_provider(platform: Platform, kind: str, *, key: Callable[[], Path]) -> Provider:
@@ -35,6 +41,23 @@ def open_provider(platform: Platform, kind: str, *, key: Callable[[], Path]) -> 
     if database.kind == ClusterKind.ORACLE_RAC.value:
         return _rac(database, shells)
     return _galera(database, shells)
+
+
+def glance_at_database(platform: Platform, *, key: Callable[[], Path]) -> Mapping[str, Any] | None:
+    """Return how the database is, in brief; None where none is declared. Never raises for one."""
+    database = platform.database
+    if database is None:
+        return None
+    hurried = replace(
+        database,
+        command_ms=min(database.command_ms, _GLANCE_COMMAND_MS),
+        deadline_ms=min(database.deadline_ms, _GLANCE_DEADLINE_MS),
+    )
+    try:
+        provider = open_provider(replace(platform, database=hurried), "", key=key)
+        return provider.assess(provider.capture()).brief()
+    except SisamuError as error:
+        return unread(database.kind, error.message, error.remedy)
 
 
 def judge_capture(capture: Capture) -> Assessment:

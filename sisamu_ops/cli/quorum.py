@@ -167,13 +167,21 @@ def bootstrap(
     from sisamu_ops.quorum.galera import read_galera
 
     plan = plan_bootstrap(read_galera(_capture(app, kind or "galera", directory)), dead, node)
-    facts = {"node": plan.node, "seqno": plan.seqno, "type": plan.command, "reason": plan.reason}
+    facts = {
+        "node": plan.node,
+        "seqno": plan.seqno,
+        "stop_first": list(plan.arbiters),
+        "type": plan.command,
+        "reason": plan.reason,
+    }
 
     def table() -> None:
         click.echo(wrapped(plan.reason, ""))
+        for arbiter in plan.arbiters:
+            click.echo(f"first stop garbd on {arbiter}: alone it may be a primary component")
         click.echo(f"on {plan.node}, as root, once, and nowhere else:")
         click.echo(f"  {plan.command}")
-        click.echo("then look: sisamu quorum check")
+        click.echo("then start the others and garbd, and look: sisamu quorum check")
 
     emit(facts, output, table)
 

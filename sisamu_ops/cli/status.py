@@ -7,7 +7,10 @@ from typing import Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.render import emit, output_option, print_table
+from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
+
+#: Findings on the database that are told at a glance.
+_FINDINGS = 3
 
 
 @click.command()
@@ -15,7 +18,7 @@ from sisamu_ops.cli.render import emit, output_option, print_table
 @click.pass_obj
 def status(app: App, output: str) -> None:
     """Show leader, sites, journal and each SAMU's mode as read now."""
-    facts = app.enter().desk.status()
+    facts = app.enter().status()
     emit(facts, output, lambda: _print(facts))
 
 
@@ -32,6 +35,7 @@ def _print(facts: dict[str, Any]) -> None:
         f"journal  {journal['size']} entries from {journal['source']}, "
         f"{journal['agreed_size']} agreed{live}"
     )
+    _print_database(facts["database"])
     if facts["paused"]:
         click.echo("paused   nothing but rescues is dispatched; sisamu leader resume")
     for one in facts["held"]:
@@ -58,6 +62,19 @@ def _print(facts: dict[str, Any]) -> None:
     )
     for samu in facts["samus"]:
         _print_unknown(samu)
+
+
+def _print_database(database: dict[str, Any] | None) -> None:
+    """Say whether the database holds, and through the loss of which site."""
+    if database is None:
+        return
+    without = [f"{verdict} without {site}" for site, verdict in database["without_site"].items()]
+    click.echo(wrapped("; ".join([database["verdict"], *without]), "database "))
+    for finding in database["findings"][:_FINDINGS]:
+        click.echo(wrapped(finding["message"], f"  {finding['id']}: "))
+        click.echo(wrapped(finding["remedy"], "  remedy: "))
+    if len(database["findings"]) > _FINDINGS:
+        click.echo("  and more: sisamu quorum check")
 
 
 def _state(site: dict[str, Any]) -> str:

@@ -71,6 +71,37 @@ class Assessment:
             "worst_single_loss": self.worst.to_json() if self.worst else None,
         }
 
+    def brief(self) -> dict[str, Any]:
+        """Return what stands in `status`: verdict, what is wrong, what each site's loss means."""
+        grave = [one for one in self.findings if one.severity > Severity.WARNING]
+        return {
+            "kind": self.cluster.kind.value,
+            "verdict": self.verdict.value,
+            "blocks_planned": self.blocks_planned,
+            "findings": [
+                {"id": one.finding_id, "message": one.message, "remedy": one.remedy}
+                for one in grave
+            ],
+            "without_site": {
+                one.losses[0].name: one.verdict.value
+                for one in self.prospects
+                if one.losses[0].scope is Scope.SITE
+            },
+            "worst_single_loss": self.worst.to_json() if self.worst else None,
+        }
+
+
+def unread(kind: str, message: str, remedy: str) -> dict[str, Any]:
+    """Return the brief of a cluster that could not even be asked."""
+    return {
+        "kind": kind,
+        "verdict": Verdict.UNKNOWN.value,
+        "blocks_planned": True,
+        "findings": [{"id": "evidence.none", "message": message, "remedy": remedy}],
+        "without_site": {},
+        "worst_single_loss": None,
+    }
+
 
 def assess(
     cluster: Cluster,
@@ -112,19 +143,23 @@ def _margin(cluster: Cluster) -> Iterator[Finding]:
 
 def _sites(cluster: Cluster, degrades: bool) -> Iterator[Finding]:
     """Find sites whose loss would end quorum; on a cluster of one site that is how it was built."""
-    for prospect in foresee_each(cluster):
-        site = prospect.losses[0]
-        if site.scope is not Scope.SITE or prospect.verdict is Verdict.DEGRADED:
-            continue
-        alone = len(cluster.sites) == 1
-        severity = Severity.DEGRADED if degrades else Severity.WARNING
-        said = "would end quorum" if prospect.verdict is Verdict.LOST else "cannot be foreseen"
-        yield Finding(
-            finding_id="site.one-only" if alone else "site.loss-ends-quorum",
-            severity=Severity.INFO if alone and not degrades else severity,
-            message=f"the loss of site {site.name} {said}: {prospect.reason}",
-            remedy=_site_remedy(alone, prospect),
-        )
+    prospects = [p for p in foresee_each(cluster) if p.losses[0].scope is Scope.SITE]
+    alone = len(cluster.sites) == 1
+    for verdict, said in ((Verdict.LOST, "would end quorum"), (Verdict.UNKNOWN, "is not foreseen")):
+        found = [one for one in prospects if one.verdict is verdict]
+        if found:
+            names = " or ".join(one.losses[0].name for one in found)
+            harmless = alone and not degrades
+            yield Finding(
+                finding_id="site.one-only" if alone else "site.loss-ends-quorum",
+                severity=Severity.INFO if harmless else _SITE_LOSS[degrades],
+                message=f"the loss of site {names} {said}: {found[0].reason}",
+                remedy=_site_remedy(alone, found[0]),
+            )
+
+
+#: By policy: whether the loss of a site that would end quorum is more than a warning.
+_SITE_LOSS = {False: Severity.WARNING, True: Severity.DEGRADED}
 
 
 def _site_remedy(alone: bool, prospect: Prospect) -> str:

@@ -19,12 +19,17 @@ _SEQNO = re.compile(r"^seqno:\s*(-?\d+)\s*$", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """The node to bootstrap, how far it is, and the command to type there."""
+    """The node to bootstrap, how far it is, and what to do, in order.
+
+    `arbiters` are to be stopped first: one that is left may be a primary component by itself, which
+    no node can join and none can stand beside.
+    """
 
     node: str
     seqno: int
     command: str
     reason: str
+    arbiters: tuple[str, ...] = ()
 
 
 def plan_bootstrap(readings: Readings, dead: Collection[str] = (), wanted: str = "") -> Bootstrap:
@@ -53,6 +58,7 @@ def plan_bootstrap(readings: Readings, dead: Collection[str] = (), wanted: str =
         node=chosen.host,
         seqno=position(chosen),
         command=_command(chosen),
+        arbiters=readings.declared.arbiters,
         reason=f"no primary component is left; {chosen.host} is furthest, at {position(chosen)}",
     )
 
@@ -98,7 +104,8 @@ def _heard(readings: Readings, dead: Collection[str]) -> list[NodeReading]:
         names = ", ".join(one.host for one in unplaced)
         raise RefusedError(
             f"how far {names} got is not known: the server is down after a crash",
-            remedy=f"on {unplaced[0].host}: mariadbd --wsrep-recover says it; or start it and wait",
+            remedy="mariadbd --wsrep-recover says it on each; then --node NAME for the one "
+            "furthest ahead, --dead for each other",
         )
     return heard
 

@@ -179,6 +179,7 @@ def assess_galera(capture: Capture) -> Assessment:
         _cluster(readings),
         _findings(readings),
         nodes=_rows_of(readings),
+        instances=_instances(readings),
         unseen=[f"{one.host}: everything" for one in readings.nodes if one.problem],
         site_loss_degrades=capture.declared.site_loss_degrades,
     )
@@ -218,6 +219,13 @@ def _rows_of(readings: Readings) -> Iterator[Mapping[str, Any]]:
             "primary": here,
             "asked": node is not None and not node.capture.unreachable,
         }
+
+
+def _instances(readings: Readings) -> Iterator[Mapping[str, Any]]:
+    """Give each data node as an instance: it runs when it takes queries."""
+    for one in readings.nodes:
+        state = one.status.get("wsrep_local_state_comment") if one.speaks else None
+        yield {"name": one.host, "node": one.host, "running": one.serves, "status": state}
 
 
 def _findings(readings: Readings) -> Iterator[Finding]:
