@@ -159,6 +159,11 @@ class Readings:
         data = [one.host for one in self.nodes]
         return (*data, *(name for name in self.declared.arbiters if name not in data))
 
+    @cached_property
+    def strangers(self) -> tuple[str, ...]:
+        """Return the members of the component that nobody declared."""
+        return tuple(sorted(self.component - set(self.configured)))
+
     def node(self, name: str) -> NodeReading | None:
         """Return what a data node said."""
         return next((one for one in self.nodes if one.host == name), None)
@@ -189,7 +194,10 @@ def _cluster(readings: Readings) -> Cluster:
     return Cluster(
         kind=ClusterKind.GALERA,
         version=readings.declared.version,
-        members=tuple(_member(readings, name) for name in readings.configured),
+        # A stranger's vote is counted by the others, whether anybody declared it or not.
+        members=tuple(
+            _member(readings, name) for name in (*readings.configured, *readings.strangers)
+        ),
         component=readings.component,
     )
 
@@ -299,7 +307,7 @@ def _members_missing(readings: Readings) -> Iterator[Finding]:
                 remedy=f"start it, or mend its network: it rejoins by itself ({name})",
                 evidence=seen_by,
             )
-    for name in sorted(readings.component - set(readings.configured)):
+    for name in readings.strangers:
         yield Finding(
             finding_id="galera.stranger",
             severity=Severity.DEGRADED,

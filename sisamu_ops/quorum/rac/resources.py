@@ -91,7 +91,7 @@ def _read_line(listing: _Listing, line: str) -> None:
         listing.name = name["name"]
         listing.names.append(listing.name)
         listing.closed = False
-    elif line.startswith(" ") and listing.rows and _is_details(line.strip()):
+    elif line.startswith(" " * _DETAILS_AT) and listing.rows and _is_details(line.strip()):
         last = listing.rows[-1]
         listing.rows[-1] = ResourceRow(**{**vars(last), "details": last.details + line.strip()})
     else:
