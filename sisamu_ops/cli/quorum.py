@@ -163,10 +163,10 @@ def bootstrap(
     Refuses (3) while a primary component exists, while a node was not heard, and for a node that
     is behind another: each of them loses writes.
     """
-    from sisamu_ops.quorum.bootstrap import plan_bootstrap
-    from sisamu_ops.quorum.galera import read_galera
+    from sisamu_ops.quorum.bootstrap import plan_bootstrap, read_for_bootstrap
 
-    plan = plan_bootstrap(read_galera(_capture(app, kind or "galera", directory)), dead, node)
+    heard = read_for_bootstrap(_capture(app, kind or "galera", directory))
+    plan = plan_bootstrap(heard, dead, node)
     facts = {
         "node": plan.node,
         "seqno": plan.seqno,

@@ -12,7 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
-from sisamu_ops.quorum.galera import STATE_FILE, NodeReading, Readings
+from sisamu_ops.quorum.capture import Capture, ClusterKind
+from sisamu_ops.quorum.galera import STATE_FILE, NodeReading, Readings, read_galera
 
 _SEQNO = re.compile(r"^seqno:\s*(-?\d+)\s*$", re.MULTILINE)
 
@@ -30,6 +31,16 @@ class Bootstrap:
     command: str
     reason: str
     arbiters: tuple[str, ...] = ()
+
+
+def read_for_bootstrap(capture: Capture) -> Readings:
+    """Return what a Galera cluster's nodes said; ConfigurationError for any other kind."""
+    if capture.declared.kind is not ClusterKind.GALERA:
+        raise ConfigurationError(
+            f"this is {capture.declared.kind.value}: only Galera is bootstrapped",
+            remedy="sisamu quorum check says what to do about it",
+        )
+    return read_galera(capture)
 
 
 def plan_bootstrap(readings: Readings, dead: Collection[str] = (), wanted: str = "") -> Bootstrap:

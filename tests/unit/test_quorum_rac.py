@@ -151,7 +151,7 @@ def test_a_node_nobody_asked_is_a_finding() -> None:
         ("srvctl_database", "Instance samu1 is running on node rac1. Instance status: Open.\n"
          "Instance samu2 is running on node rac2. Instance status: Mounted (Closed).\n",
          "instance.not-open"),
-        ("srvctl_service", "Service calls is not running.\nService portal is running on nodes: r1\n",
+        ("srvctl_service", "Service calls is not running.\nService portal is running on nodes: r\n",
          "service.down"),
         ("srvctl_database", "Database is not running.\n", "instance.down"),
         ("ocrcheck", "PROT-602: Failed to retrieve data from the cluster registry\n", "ocr.failed"),
