@@ -98,7 +98,9 @@ def what_if(
     one_by_one: bool,
     output: str,
 ) -> None:
-    """Say who is left after a loss; without --lose, after each single loss there can be.
+    """Say who is left after a loss.
+
+    Without --lose, after each single loss there can be.
 
     Exits 0 when the cluster goes on, 4 when quorum would be lost, 6 when that cannot be told.
     """
@@ -132,7 +134,10 @@ def what_if(
 )
 @click.pass_obj
 def capture(app: App, kind: str | None, directory: Path) -> None:
-    """Keep every raw output of a cluster; `check --capture` judges it as it would have then."""
+    """Keep every raw output of a cluster, to be judged later.
+
+    `check --capture` then says what it would have said now.
+    """
     from sisamu_ops.quorum.archive import write_capture
 
     heard = app.enter().quorum(kind or "").capture()
@@ -158,10 +163,10 @@ def bootstrap(
     dead: tuple[str, ...],
     output: str,
 ) -> None:
-    """Say whether a Galera node may be bootstrapped by hand, and what to type; do nothing.
+    """Say which Galera node may be bootstrapped by hand, if any.
 
-    Refuses (3) while a primary component exists, while a node was not heard, and for a node that
-    is behind another: each of them loses writes.
+    It does nothing itself. Refuses (3) while a primary component exists, while a node was not
+    heard, and for a node that is behind another: each of them loses writes.
     """
     from sisamu_ops.quorum.bootstrap import plan_bootstrap, read_for_bootstrap
 

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import pytest
 
+from sisamu_ops.app.clusters import judge_capture
 from sisamu_ops.cli.main import NOUNS, cli
 from sisamu_ops.desk import Desk
 from sisamu_ops.doors.local import LocalCoordination
@@ -31,10 +32,13 @@ from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model import errors
 from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
+from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.telephony.ledger import CallRecord, tally
 from tests.support.alone import LEAD, alone, merge, send, signed, start, the_log
 from tests.support.alone import entries as log_entries
 from tests.support.commands import ROOT, children, everything, leaves, problem_of, shown_commands
+from tests.support.galera import ensemble, galera, node, server
+from tests.support.rac import healthy
 from tests.support.world import ROUTERS, World, make_world
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -334,7 +338,30 @@ def test_the_keys_of_status_are_documented(
     found = status_keys(desk) - {"held", "second_due"}
     view.state, view.entries = fold(lived_alone[0]), lived_alone[0]
     found |= status_keys(desk) - {"alarms"}
-    assert found == documented_keys("status")
+    database = assess_rac(healthy(down=frozenset({"rac2"})).capture()).brief()
+    for path in paths(database, "database"):
+        path = re.sub(r"(worst_single_loss)\..*", r"\1", path)
+        found.add(re.sub(r"(without_site)\..*", r"\1{site}", path))
+    assert found | {"database"} == documented_keys("status")
+
+
+def test_the_keys_of_a_check_are_documented() -> None:
+    """`quorum check -o json` of every kind, and `quorum what-if`, have the documented keys."""
+    rac = assess_rac(healthy(down=frozenset({"rac2"})).capture())
+    others = (
+        judge_capture(galera(node(), node())),
+        judge_capture(ensemble(paris=server("leader"), lyon=server())),
+    )
+    found = {
+        re.sub(r"(worst_single_loss)\..*", r"\1", path)
+        for one in (rac, *others)
+        for path in paths(one.to_json())
+    }
+    documented = {key.removesuffix("[]") for key in documented_keys("quorum check")}
+    # Null, or nothing to list, in some of the kinds.
+    assert found - {"voting_files", "findings", "findings[].evidence", "instances"} == documented
+    prospect = {key.removesuffix("[]") for key in documented_keys("quorum what-if")}
+    assert rac.worst is not None and set(rac.worst.to_json()) == prospect
 
 
 def status_keys(desk: Desk) -> set[str]:
