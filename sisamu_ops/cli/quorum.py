@@ -61,9 +61,9 @@ def check(
     nagios: bool,
     output: str,
 ) -> None:
-    """Judge a cluster: QUORATE, DEGRADED, LOST or UNKNOWN, with everything found.
+    """Judge a cluster, and say all that was found.
 
-    Exits 0, 3, 4 or 6; with --allow-degraded DEGRADED exits 0.
+    QUORATE, DEGRADED, LOST or UNKNOWN exit 0, 3, 4 or 6; with --allow-degraded DEGRADED exits 0.
     """
     assessment = _assess(app, kind, directory)
     verdict = assessment.verdict.value

@@ -189,3 +189,77 @@ def test_missing_groups_are_named(tmp_path: Path) -> None:
 def test_a_template_that_fails_is_told(changed: Callable[[Change], Path]) -> None:
     """A variable that refers to what is not there is a problem of the inventory, not a crash."""
     assert problems(changed(instead("sisamu_platform", '"{{ no_such_variable }}"')))
+
+
+# --- the database ------------------------------------------------------------------------
+
+
+def test_the_database_is_that_of_the_plan(lab: Platform, place: topology.LabPlace) -> None:
+    """Two data nodes and the arbiter, each with its site, and how a node is asked."""
+    assert lab.database is not None
+    assert lab.database.kind == "galera"
+    hosts = lab.database.hosts
+    assert {name: (h.site, h.address) for name, h in hosts.items()} == {
+        host.name: (host.network, host.address(PREFIX)) for host in topology.DATABASE_HOSTS
+    }
+    assert [name for name, one in hosts.items() if one.is_arbiter] == ["db-lille"]
+    directory = place.galera_dir(topology.DATABASE_NODES[0])
+    assert hosts["db-paris"].directory == str(directory)
+    assert f"--socket={directory}/mariadb.sock" in hosts["db-paris"].client
+
+
+def also(text: str) -> Change:
+    """Add lines to the variables of the group of the database."""
+    marker = "sisamu_galera_directory:"
+    return lambda old: f"{old}{text}\n" if marker in old and "lookup(" not in old else old
+
+
+WRONG_DATABASE = [
+    (instead("sisamu_database", "db2"), "sisamu_database must be none or oracle_rac or galera"),
+    (instead("database_role", "witness"), "database_role must be data or arbiter"),
+    (also("sisamu_database_version: nineteen"), "is not a version such as 19.24"),
+    (also("sisamu_rac_voting_files: [/dev/a]"), "sisamu_rac_voting_files must be a mapping"),
+    (also("sisamu_rac_data_guard: perhaps"), "sisamu_rac_data_guard must be true or false"),
+    (also("sisamu_rac_weight: heavy"), "sisamu_rac_weight must be a whole number"),
+    (also("sisamu_database_site_loss: often"), "must be warning or degraded"),
+    (also("sisamu_database_command_ms: 0"), "sisamu_database_command_ms must be a whole number"),
+    (without("sisamu_galera_client"), "sisamu_galera_client is missing"),
+    (without("sisamu_galera_directory"), "'sisamu_galera_directory' is undefined"),
+    (
+        lambda text: text.replace("    database:\n", "    other:\n"),
+        "the group database has no host",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), WRONG_DATABASE, ids=[said for _, said in WRONG_DATABASE]
+)
+def test_a_wrong_database_is_told(
+    change: Change, said: str, changed: Callable[[Change], Path]
+) -> None:
+    """Each variable by its name, with what it may be."""
+    assert said in problems(changed(change))
+
+
+def test_a_platform_need_not_have_a_database(changed: Callable[[Change], Path]) -> None:
+    """Nothing is declared, and nothing is asked, whatever hosts there are."""
+    assert load_platform(changed(without("sisamu_database"))).database is None
+
+
+def test_a_rac_is_declared_with_all_it_needs(changed: Callable[[Change], Path]) -> None:
+    """Paths, sudo, environment and voting files reach whoever asks."""
+    settings = also(
+        "sisamu_database_version: '19.24'\n"
+        "sisamu_rac_sudo: [sudo, -n, -u, grid]\nsisamu_rac_path: [/u01/grid/bin]\n"
+        "sisamu_rac_environment: {ORACLE_SID: +ASM1}\n"
+        "sisamu_rac_voting_files: {/dev/vote1: paris}\nsisamu_rac_databases: [samu]"
+    )
+    kind = instead("sisamu_database", "oracle_rac")
+    database = load_platform(changed(lambda text: kind(settings(text)))).database
+    assert database is not None
+    assert (database.version, database.databases) == ("19.24", ("samu",))
+    assert dict(database.voting_files) == {"/dev/vote1": "paris"}
+    host = database.hosts["db-paris"]
+    assert (host.sudo[-1], host.path) == ("grid", ("/u01/grid/bin",))
+    assert dict(host.environment) == {"ORACLE_SID": "+ASM1"}
