@@ -223,7 +223,7 @@ def _nagios_line(assessment: Assessment, allow_degraded: bool) -> str:
     # The bar separates what is measured: it may not stand in the text.
     said = said.replace("|", "/").replace("\n", " ")
     files = facts["voting_files"]
-    if files:
+    if files and files["configured"]:
         return f"{said} | voting_files={files['online']};;{files['required']}:"
     return said
 
@@ -231,7 +231,7 @@ def _nagios_line(assessment: Assessment, allow_degraded: bool) -> str:
 def _print_assessment(facts: Mapping[str, Any]) -> None:
     files = facts["voting_files"]
     click.echo(f"{facts['kind']}  {facts['verdict']}")
-    if files:
+    if files and files["configured"]:
         click.echo(
             f"voting files: {files['online']} of {files['configured']} online, "
             f"{files['required']} required"

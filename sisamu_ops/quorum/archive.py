@@ -174,9 +174,9 @@ def _sites(value: Any) -> dict[str, str]:
         raise TypeError("it must map each site to a list of members")
     found: dict[str, str] = {}
     for site, members in value.items():
-        if not isinstance(members, list):
+        if not isinstance(members or [], list):
             raise TypeError(f"{site}: a list of members is needed")
-        for member in members:
+        for member in members or []:
             if str(member) in found:
                 raise ValueError(f"{member} stands at two sites")
             found[str(member)] = str(site)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sisamu_ops.quorum.capture import ClusterKind
 from sisamu_ops.quorum.cluster import Cluster
 from sisamu_ops.quorum.verdict import Finding, Severity, Verdict, conclude, gravest_first
 from sisamu_ops.quorum.what_if import Prospect, Scope, foresee, foresee_each, worst_single_loss
@@ -51,24 +52,29 @@ class Assessment:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as data; keys as in docs/json.md."""
-        files = self.cluster.voting_files
         return {
             "kind": self.cluster.kind.value,
             "verdict": self.verdict.value,
             "confidence": "lowered" if self.unseen else "full",
             "unseen": list(self.unseen),
             "blocks_planned": self.blocks_planned,
-            "voting_files": {
-                "configured": len(files),
-                "online": self.cluster.online_files,
-                "required": self.cluster.required_files,
-            }
-            if files
-            else None,
+            "voting_files": self._voting_files(),
             "nodes": [dict(one) for one in self.nodes],
             "instances": [dict(one) for one in self.instances],
             "findings": [one.to_json() for one in self.findings],
             "worst_single_loss": self.worst.to_json() if self.worst else None,
+        }
+
+    def _voting_files(self) -> dict[str, int | None] | None:
+        """Return the counts; nulls where a RAC's could not be read, null where there are none."""
+        if self.cluster.kind is not ClusterKind.ORACLE_RAC:
+            return None
+        if not self.cluster.voting_files:
+            return dict.fromkeys(("configured", "online", "required"))
+        return {
+            "configured": len(self.cluster.voting_files),
+            "online": self.cluster.online_files,
+            "required": self.cluster.required_files,
         }
 
     def brief(self) -> dict[str, Any]:

@@ -34,7 +34,10 @@ _RESULT = re.compile(r"^(?P<status>SUCCESS|WARNING|ERROR|DISABLED)\b(?P<rest>.*)
 _UPDATED = re.compile(r"^(?:\s*\(status updated .*\)?)?\s*$", re.IGNORECASE)
 _TROUBLE = re.compile(r"^(?P<kind>Error|Warning):\s*(?P<text>.+)$", re.IGNORECASE)
 _OBSERVER = re.compile(r"^Observer:\s*(?P<name>.*)$", re.IGNORECASE)
-_DETAIL = re.compile(r"^(?:\w[\w -]*(?:=|:)|\(\*\)|Properties:|DGMGRL)", re.IGNORECASE)
+_DETAIL = re.compile(
+    r"^(?:\w[\w -]*(?:=|:)|\(\*\)|Properties:|DGMGRL|Copyright |Version |Welcome to |Connected )",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

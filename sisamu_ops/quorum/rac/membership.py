@@ -34,8 +34,12 @@ _NODE_LINE = re.compile(r"^(?P<node>[A-Za-z][\w.-]*):$")
 
 
 def node_key(name: str) -> str:
-    """Return what two spellings of a node's name share: its first label, in lower case."""
-    return name.split(".")[0].casefold()
+    """Return what two spellings of a node's name share: its first label, in lower case.
+
+    An address has no labels: it stays whole.
+    """
+    first = name.split(".")[0].casefold()
+    return name if first.isdecimal() else first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,7 @@ def read_olsnodes(output: Output) -> NodeList:
             complaints.append(f"unreadable: {line.strip()[:60]}")
             continue
         rows.append(_node_row(match))
-        if not match["pinned"]:
+        if not match["status"]:
             complaints.append(f"no status of {match['name']}")
     if len({node_key(one.name) for one in rows}) != len(rows):
         complaints.append("a node stands twice")

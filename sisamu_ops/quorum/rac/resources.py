@@ -23,7 +23,9 @@ _ROW = re.compile(
     r"(?:(?P<gap>\s+)(?P<rest>\S.*?))?\s*$",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"^(?P<name>ora\.\S+|[a-z][\w.$-]*\.[\w.$()-]+)\s*$", re.IGNORECASE)
+_NAME = re.compile(
+    rf"^(?P<name>(?!(?:{_STATE}|STABLE|Started)\s*$)[a-z][\w.$()-]{{2,}})\s*$", re.IGNORECASE
+)
 _RULE = re.compile(r"^-{20,}\s*$")
 _HEADER = re.compile(r"^NAME\s+TARGET\s+STATE\s+SERVER\s+STATE[ _]DETAILS\s*$", re.IGNORECASE)
 _SECTION = re.compile(r"^(?P<section>Local|Cluster)\s+Resources\s*$", re.IGNORECASE)
