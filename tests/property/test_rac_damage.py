@@ -12,7 +12,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sisamu_ops.quorum.capture import Capture, HostCapture, Output
+from sisamu_ops.quorum.capture import Capture, Declared, HostCapture, Output
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.quorum.verdict import Verdict
 from tests.support.rac import Rac, broker, healthy
@@ -56,6 +56,47 @@ WORLDS: dict[str, Rac] = {
     "one node": healthy(nodes=("rac1",), sites=("paris",), files=("paris",)),
     "one node, instance down": healthy(
         nodes=("rac1",), sites=("paris",), files=("paris",), instances_down=frozenset({0})
+    ),
+}
+
+ONE = {"nodes": ("rac1",), "sites": ("paris",)}
+
+
+def _told_by(host: str, faulty: Rac, *names: str) -> Capture:
+    """Return a healthy cluster in which one host alone tells of a fault, in some outputs alone."""
+    capture, told = healthy().capture(), faulty.outputs(host)
+    said = {name: Output(content=told[name].encode(), status=0) for name in names}
+    outputs = {**capture.hosts[host].outputs, **said}
+    return replace(capture, hosts={**capture.hosts, host: HostCapture(outputs=outputs)})
+
+
+#: Clusters as they are, and those in which nothing but one output of one host tells of the fault.
+CAPTURES: dict[str, Capture] = {
+    **{name: rac.capture() for name, rac in WORLDS.items()},
+    "one node, files undeclared": replace(
+        healthy(**ONE, offline=frozenset({1, 2})).capture(), declared=Declared()
+    ),
+    "one node, one file of three": healthy(**ONE, offline=frozenset({0})).capture(),
+    "service down, by one word": _told_by(
+        "rac2", healthy(services_down=frozenset({"portal"})), "stat_res"
+    ),
+    "instance down, by one word": _told_by(
+        "rac1", healthy(instances_down=frozenset({0})), "stat_res"
+    ),
+    "instance down, by srvctl alone": _told_by(
+        "rac1", healthy(instances_down=frozenset({1})), "srvctl_database"
+    ),
+    "claim of olsnodes alone": _told_by("rac1", healthy(claims={"rac1": _OUT}), "olsnodes"),
+    "claim of check cluster alone": _told_by(
+        "rac1", healthy(claims={"rac1": _OUT}), "check_cluster"
+    ),
+    "crsd down, by its own word": _told_by("rac2", healthy(crs_down=_OUT), "check_crs"),
+    "crsd down, by another's word": _told_by("rac1", healthy(crs_down=_OUT), "check_cluster"),
+    "dismounted, by one word": _told_by("rac2", healthy(dismounted=frozenset({"VOTE"})), "lsdg"),
+    "OCR failed, by one word": _told_by("rac2", healthy(ocr="failed"), "ocrcheck"),
+    "file offline, by one word": _told_by("rac2", healthy(offline=frozenset({2})), "votedisk"),
+    "broker in error, by one word": _told_by(
+        "rac2", healthy(broker=broker("ERROR")), "dgmgrl_configuration"
     ),
 }
 
@@ -189,7 +230,7 @@ def _settings(cases: int) -> settings:
 
 @_settings(CASES)
 @given(
-    world=st.sampled_from(sorted(WORLDS)),
+    world=st.sampled_from(sorted(CAPTURES)),
     damages=st.lists(_damages(), min_size=1, max_size=3),
     data=st.data(),
 )
@@ -197,7 +238,7 @@ def test_one_damaged_output_never_makes_a_verdict_better(
     world: str, damages: list[Damage], data: st.DataObject
 ) -> None:
     """Whatever happens to one output of one node, the verdict stays or gets worse."""
-    capture = WORLDS[world].capture()
+    capture = CAPTURES[world]
     host, name = data.draw(st.sampled_from(_name(capture)))
     before = assess_rac(capture).verdict
     after = assess_rac(_damaged(capture, host, name, damages))
@@ -205,12 +246,14 @@ def test_one_damaged_output_never_makes_a_verdict_better(
 
 
 @_settings(CASES // 3)
-@given(world=st.sampled_from(sorted(WORLDS)), damages=st.lists(_damages(), min_size=1, max_size=2))
+@given(
+    world=st.sampled_from(sorted(CAPTURES)), damages=st.lists(_damages(), min_size=1, max_size=2)
+)
 def test_the_same_damage_to_every_output_never_makes_a_verdict_better(
     world: str, damages: list[Damage]
 ) -> None:
     """A terminal that wraps, a copy that drops lines: the same happens to all outputs at once."""
-    capture = WORLDS[world].capture()
+    capture = CAPTURES[world]
     before = assess_rac(capture).verdict
     for host, name in _name(capture):
         capture = _damaged(capture, host, name, damages)
@@ -220,8 +263,7 @@ def test_the_same_damage_to_every_output_never_makes_a_verdict_better(
 
 def test_a_missing_output_never_makes_a_verdict_better() -> None:
     """Each output of each node in turn, and each kind of output on all nodes, is taken away."""
-    for world, rac in WORLDS.items():
-        capture = rac.capture()
+    for world, capture in CAPTURES.items():
         before = assess_rac(capture).verdict
         for host, name in _name(capture):
             kept = {k: v for k, v in capture.hosts[host].outputs.items() if k != name}

@@ -157,6 +157,11 @@ ENSEMBLES = {
         "LOST",
         {"zookeeper.no-majority", "zookeeper.not-serving", "host.unreachable"},
     ),
+    "one serves": (
+        {"paris": server("leader", synced="0"), "lyon": server(""), "lille": server("")},
+        "LOST",
+        {"zookeeper.no-majority", "zookeeper.not-serving"},
+    ),
     "two silent": (
         {"paris": LEADER, "lyon": UNREACHED, "lille": UNREACHED},
         "DEGRADED",

@@ -237,6 +237,12 @@ def test_a_site_that_cannot_be_lost_is_said_by_policy() -> None:
     assert assess_rac(lopsided.capture(site_loss_degrades=True)).verdict is Verdict.DEGRADED
 
 
+def test_a_cluster_is_not_blamed_for_what_it_was_never_built_to_survive() -> None:
+    """One voting file: losing it ends quorum, today as ever. Two of three: that is another."""
+    assert assess_rac(healthy(files=("paris",)).capture()).verdict is Verdict.QUORATE
+    assert "quorum.no-margin" in ids(healthy(offline=frozenset({0})).capture())
+
+
 # --- layouts -----------------------------------------------------------------------------
 
 FILE_ID = "b1e7c2fbeb754f82bf09a991b2cf4441"
@@ -311,6 +317,27 @@ def test_a_listing_that_is_cut_says_so() -> None:
     old = healthy(old=True).stat_res()
     assert read_resources(out(old)).complaints == ()
     assert read_resources(out(old[: old.rindex("\n", 0, -1)] + "\n      2  ONLI")).complaints
+
+
+def test_a_row_that_is_left_out_is_missed() -> None:
+    """An ordinal of a cluster resource, a node of a local one, every row of a name."""
+    said = healthy().stat_res()
+    first = "ora.samu.db\n      1        ONLINE  ONLINE       rac1                     STABLE\n"
+    local = "               ONLINE  ONLINE       rac2                     STABLE\n"
+    assert first in said and local in said
+    assert read_resources(out(said.replace(first, "ora.samu.db\n"))).complaints
+    assert read_resources(out(said.replace(local, "", 1))).complaints
+    cvu = "      1        ONLINE  ONLINE       rac1                     STABLE\nora.rac1.vip"
+    assert read_resources(out(said.replace(cvu, "ora.rac1.vip"))).complaints
+
+
+def test_a_transcript_is_read_and_not_relied_on() -> None:
+    """Its last listing is what is told; that there was another before is a doubt."""
+    row = f" 1. ONLINE {FILE_ID} (/dev/v1) [V]\nLocated 1 voting disk(s).\n"
+    typed = "[root@rac1 ~]# crsctl query css votedisk\n"
+    assert read_votedisk(out(typed + row)).complaints == ()
+    twice = read_votedisk(out(typed + row.replace("ONLINE", "OFFLINE") + typed + row))
+    assert (twice.online, len(twice.complaints)) == (1, 1)
 
 
 def test_a_disk_group_without_type_is_still_read() -> None:
