@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,13 +63,36 @@ WORLDS: dict[str, Rac] = {
 ONE = {"nodes": ("rac1",), "sites": ("paris",)}
 
 
-def _told_by(host: str, faulty: Rac, *names: str) -> Capture:
-    """Return a healthy cluster in which one host alone tells of a fault, in some outputs alone."""
+def _told_by(host: str, faulty: Rac, name: str) -> Capture:
+    """Return a healthy cluster in which one output of one host alone tells of a fault."""
     capture, told = healthy().capture(), faulty.outputs(host)
-    said = {name: Output(content=told[name].encode(), status=0) for name in names}
-    outputs = {**capture.hosts[host].outputs, **said}
+    said = Output(content=told[name].encode(), status=0)
+    outputs = {**capture.hosts[host].outputs, name: said}
     return replace(capture, hosts={**capture.hosts, host: HostCapture(outputs=outputs)})
 
+
+#: Worlds in which one output of one host is the only one to tell of a fault.
+WITNESSES: dict[str, tuple[str, Rac, str]] = {
+    "service down, by one word": ("rac2", healthy(services_down=frozenset({"portal"})), "stat_res"),
+    "instance down, by one word": ("rac1", healthy(instances_down=frozenset({0})), "stat_res"),
+    "instance down, by srvctl alone": (
+        "rac1",
+        healthy(instances_down=frozenset({1})),
+        "srvctl_database",
+    ),
+    "claim of olsnodes alone": ("rac1", healthy(claims={"rac1": _OUT}), "olsnodes"),
+    "claim of check cluster alone": ("rac1", healthy(claims={"rac1": _OUT}), "check_cluster"),
+    "crsd down, by its own word": ("rac2", healthy(crs_down=_OUT), "check_crs"),
+    "crsd down, by another's word": ("rac1", healthy(crs_down=_OUT), "check_cluster"),
+    "dismounted, by one word": ("rac2", healthy(dismounted=frozenset({"VOTE"})), "lsdg"),
+    "OCR failed, by one word": ("rac2", healthy(ocr="failed"), "ocrcheck"),
+    "file offline, by one word": ("rac2", healthy(offline=frozenset({2})), "votedisk"),
+    "broker in error, by one word": (
+        "rac2",
+        healthy(broker=broker("ERROR")),
+        "dgmgrl_configuration",
+    ),
+}
 
 #: Clusters as they are, and those in which nothing but one output of one host tells of the fault.
 CAPTURES: dict[str, Capture] = {
@@ -77,27 +101,7 @@ CAPTURES: dict[str, Capture] = {
         healthy(**ONE, offline=frozenset({1, 2})).capture(), declared=Declared()
     ),
     "one node, one file of three": healthy(**ONE, offline=frozenset({0})).capture(),
-    "service down, by one word": _told_by(
-        "rac2", healthy(services_down=frozenset({"portal"})), "stat_res"
-    ),
-    "instance down, by one word": _told_by(
-        "rac1", healthy(instances_down=frozenset({0})), "stat_res"
-    ),
-    "instance down, by srvctl alone": _told_by(
-        "rac1", healthy(instances_down=frozenset({1})), "srvctl_database"
-    ),
-    "claim of olsnodes alone": _told_by("rac1", healthy(claims={"rac1": _OUT}), "olsnodes"),
-    "claim of check cluster alone": _told_by(
-        "rac1", healthy(claims={"rac1": _OUT}), "check_cluster"
-    ),
-    "crsd down, by its own word": _told_by("rac2", healthy(crs_down=_OUT), "check_crs"),
-    "crsd down, by another's word": _told_by("rac1", healthy(crs_down=_OUT), "check_cluster"),
-    "dismounted, by one word": _told_by("rac2", healthy(dismounted=frozenset({"VOTE"})), "lsdg"),
-    "OCR failed, by one word": _told_by("rac2", healthy(ocr="failed"), "ocrcheck"),
-    "file offline, by one word": _told_by("rac2", healthy(offline=frozenset({2})), "votedisk"),
-    "broker in error, by one word": _told_by(
-        "rac2", healthy(broker=broker("ERROR")), "dgmgrl_configuration"
-    ),
+    **{name: _told_by(*told) for name, told in WITNESSES.items()},
 }
 
 Damage = Callable[[bytes], bytes]
@@ -114,14 +118,15 @@ def _truncated(draw: st.DrawFn) -> Damage:
 def _wrapped(draw: st.DrawFn) -> Damage:
     width, indent = draw(st.integers(1, 100)), " " * draw(st.integers(0, 62))
 
-    def wrap(content: bytes) -> bytes:
-        lines = []
-        for line in content.decode().splitlines():
-            pieces = [line[i : i + width] for i in range(0, len(line), width)] or [""]
-            lines += [pieces[0], *(indent + piece for piece in pieces[1:])]
-        return "\n".join(lines).encode()
+    return lambda content: _wrap(content, width, indent)
 
-    return wrap
+
+def _wrap(content: bytes, width: int, indent: str) -> bytes:
+    lines = []
+    for line in content.decode().splitlines():
+        pieces = [line[i : i + width] for i in range(0, len(line), width)] or [""]
+        lines += [pieces[0], *(indent + piece for piece in pieces[1:])]
+    return "\n".join(lines).encode()
 
 
 @st.composite
@@ -259,6 +264,20 @@ def test_the_same_damage_to_every_output_never_makes_a_verdict_better(
         capture = _damaged(capture, host, name, damages)
     after = assess_rac(capture)
     assert RANK[after.verdict] >= RANK[before], (world, before, after.findings)
+
+
+@pytest.mark.parametrize("world", WITNESSES)
+def test_no_line_of_the_only_witness_can_be_spared(world: str) -> None:
+    """Each line left out, each pair of neighbours, each end, each width it may wrap at."""
+    capture, (host, _, name) = CAPTURES[world], WITNESSES[world]
+    before = assess_rac(capture).verdict
+    lines = capture.hosts[host].outputs[name].content.split(b"\n")
+    said = [b"\n".join(lines[:i] + lines[i + n :]) for i in range(len(lines)) for n in (1, 2)]
+    said += [b"\n".join(lines[:i]) for i in range(len(lines))]
+    said += [_wrap(b"\n".join(lines), width, "") for width in range(1, 100)]
+    for content in said:
+        after = assess_rac(_damaged(capture, host, name, [lambda _, c=content: c]))
+        assert RANK[after.verdict] >= RANK[before], (after.findings, content.decode())
 
 
 def test_a_missing_output_never_makes_a_verdict_better() -> None:
