@@ -74,6 +74,11 @@ def _told_by(host: str, faulty: Rac, name: str) -> Capture:
 #: Worlds in which one output of one host is the only one to tell of a fault.
 WITNESSES: dict[str, tuple[str, Rac, str]] = {
     "service down, by one word": ("rac2", healthy(services_down=frozenset({"portal"})), "stat_res"),
+    "service partly down, by one word": (
+        "rac2",
+        healthy(partly_down=frozenset({"calls"})),
+        "stat_res",
+    ),
     "instance down, by one word": ("rac1", healthy(instances_down=frozenset({0})), "stat_res"),
     "instance down, by srvctl alone": (
         "rac1",

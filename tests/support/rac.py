@@ -36,7 +36,7 @@ class Rac:
     """The facts of a cluster; every output is written from them.
 
     `down` are nodes whose cluster synchronisation is down; `offline` voting files by index;
-    `instances_down`, `services_down` by ordinal and name; `failed_over` nodes whose address is on
+    `instances_down`, `services_down` by ordinal and name (`partly_down`: on the last instance only); `failed_over` nodes whose address is on
     another; `claims` what a node says of others: {host: {other: out?}}.
     """
 
@@ -50,6 +50,7 @@ class Rac:
     offline: frozenset[int] = frozenset()
     instances_down: frozenset[int] = frozenset()
     services_down: frozenset[str] = frozenset()
+    partly_down: frozenset[str] = frozenset()
     dismounted: frozenset[str] = frozenset()
     failed_over: frozenset[str] = frozenset()
     claims: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -178,6 +179,8 @@ class Rac:
         for service in self.services:
             gone = service in self.services_down
             rows = [self._instance_row(i) for i in range(len(self.nodes))]
+            if service in self.partly_down:
+                rows[-1] = ("ONLINE", "OFFLINE", "")
             yield (
                 f"ora.{self.database}.{service}.svc",
                 [("ONLINE", "OFFLINE", "") if gone else row for row in rows],
