@@ -36,8 +36,9 @@ class Rac:
     """The facts of a cluster; every output is written from them.
 
     `down` are nodes whose cluster synchronisation is down; `offline` voting files by index;
-    `instances_down`, `services_down` by ordinal and name (`partly_down`: on the last instance only); `failed_over` nodes whose address is on
-    another; `claims` what a node says of others: {host: {other: out?}}.
+    `instances_down`, `services_down` by ordinal and name, `partly_down` on the last instance only;
+    `failed_over` nodes whose address is on another; `claims` what a node says of others:
+    {host: those it takes for out}.
     """
 
     nodes: tuple[str, ...] = ("rac1", "rac2")
