@@ -12,6 +12,7 @@ from sisamu_ops.quorum.verdict import Finding, Severity
 
 
 def check_broker(readings: Readings) -> Iterator[Finding]:
+    """Find what the Data Guard broker complains of, each kind once."""
     told: set[str] = set()
     for one in readings.speaking:
         broker = one.broker

@@ -49,6 +49,7 @@ def _told_down(readings: Readings, kind: str) -> int:
 
 
 def check_instances_open(readings: Readings) -> Iterator[Finding]:
+    """Find instances that run and do not serve."""
     for one in readings.speaking:
         for name in ("srvctl_database", "srvctl_instance"):
             for instance in one.srvctl[name].instances:
@@ -68,6 +69,7 @@ def _standby_row(row: ResourceRow, readings: Readings) -> bool:
 
 
 def check_services(readings: Readings) -> Iterator[Finding]:
+    """Find services that run nowhere, unless somebody wanted it so."""
     meant = {
         row.resource.casefold().removesuffix(".svc").rsplit(".", 1)[-1]
         for one in readings.speaking
@@ -90,6 +92,7 @@ def check_services(readings: Readings) -> Iterator[Finding]:
 
 
 def check_scan(readings: Readings) -> Iterator[Finding]:
+    """Find SCAN listeners that are down, or all on one node."""
     for one in readings.speaking:
         listeners = one.srvctl["srvctl_scan_listener"].scan_listeners
         nodes = {node_key(listener.node) for listener in listeners if listener.node}

@@ -17,7 +17,12 @@ from sisamu_ops.quorum.rac.settings import DEFAULTS
 from sisamu_ops.quorum.verdict import Evidence, Finding, Severity
 
 
+#: Differences that are named.
+_NAMED = 5
+
+
 def check_anybody_reached(readings: Readings) -> Iterator[Finding]:
+    """Find that nobody could be asked at all."""
     if not readings.reached:
         why = "; ".join(f"{one.host}: {one.capture.unreachable}" for one in readings.hosts)
         yield Finding(
@@ -29,6 +34,7 @@ def check_anybody_reached(readings: Readings) -> Iterator[Finding]:
 
 
 def check_reached(readings: Readings) -> Iterator[Finding]:
+    """Find hosts that could not be asked."""
     for one in readings.hosts:
         if not one.reached:
             yield Finding(
@@ -41,6 +47,7 @@ def check_reached(readings: Readings) -> Iterator[Finding]:
 
 
 def check_asked(readings: Readings) -> Iterator[Finding]:
+    """Find nodes that others speak of and that nobody has asked."""
     for node in readings.nodes:
         if readings.reached and readings.host(node.name) is None and node.css is not False:
             yield Finding(
@@ -52,6 +59,7 @@ def check_asked(readings: Readings) -> Iterator[Finding]:
 
 
 def check_essential(readings: Readings) -> Iterator[Finding]:
+    """Find essential outputs that cannot be relied on: nothing can be told then."""
     for one in readings.speaking:
         for name in ESSENTIAL:
             problem = one.problem(name)
@@ -60,6 +68,7 @@ def check_essential(readings: Readings) -> Iterator[Finding]:
 
 
 def check_expected(readings: Readings) -> Iterator[Finding]:
+    """Find other outputs that cannot be relied on: something may be down unseen."""
     wanted = [one for one in EXPECTED if one != BROKER or readings.declared.data_guard]
     for one in readings.speaking:
         for name in wanted:
@@ -104,6 +113,7 @@ def _unreadable(one: HostReading, name: str, problem: str, severity: Severity) -
 
 
 def check_settings(readings: Readings) -> Iterator[Finding]:
+    """Find time-outs that are not what Oracle installs, or not known."""
     for name in SETTINGS:
         said = {one.settings[name] for one in readings.speaking if one.settings[name] is not None}
         unsaid = [one.host for one in readings.speaking if one.settings[name] is None]
@@ -132,13 +142,11 @@ def check_agreement(readings: Readings) -> Iterator[Finding]:
         said = [subjects(one) for one in sound]
         for one, mine in zip(sound[1:], said[1:], strict=True):
             if mine != said[0]:
-                odd = ", ".join(sorted(map(str, mine ^ said[0])))
+                odd = ", ".join(sorted(mine ^ said[0])[:_NAMED])
                 yield Finding(
                     finding_id="evidence.differs",
                     severity=Severity.DEGRADED,
-                    message=f"{COMMANDS[name]}: {sound[0].host} and {one.host} differ on {odd}"[
-                        :300
-                    ],
+                    message=f"{COMMANDS[name]}: {sound[0].host} and {one.host} differ on {odd}",
                     remedy="something may be changing: ask again; else have a DBA look",
                     evidence=(*sound[0].evidence(name), *one.evidence(name)),
                 )

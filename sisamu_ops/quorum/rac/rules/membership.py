@@ -15,6 +15,7 @@ from sisamu_ops.quorum.verdict import Evidence, Finding, Severity
 
 
 def check_css(readings: Readings) -> Iterator[Finding]:
+    """Find that cluster synchronisation is down wherever it could be asked."""
     if readings.reached and not readings.speaking:
         yield Finding(
             finding_id="css.down-everywhere",
@@ -76,6 +77,7 @@ def check_views(readings: Readings) -> Iterator[Finding]:
 
 
 def check_nodes(readings: Readings) -> Iterator[Finding]:
+    """Find nodes that are not in the cluster."""
     if not readings.speaking:
         return
     for node in readings.nodes:

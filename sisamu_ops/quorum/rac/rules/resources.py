@@ -21,6 +21,7 @@ _MINOR = frozenset(
 
 
 def check_resources(readings: Readings) -> Iterator[Finding]:
+    """Find resources that should be up and are not, each once."""
     seen: dict[tuple[str, int, str], tuple[ResourceRow, HostReading]] = {}
     for one in readings.speaking:
         for row in one.stat_res.rows:
@@ -89,12 +90,14 @@ def _resource_judgement(row: ResourceRow, readings: Readings) -> tuple[str, Seve
 
 
 def is_standby(row: ResourceRow, readings: Readings) -> bool:
+    """Say whether a database resource is a physical standby, by the broker's word."""
     database = row.resource.split(".")[1]
     roles = [one.broker.role_of(database) for one in readings.speaking]
     return any(role.startswith("physical standby") for role in roles)
 
 
 def check_lower_stack(readings: Readings) -> Iterator[Finding]:
+    """Find what is down of a node's lower stack."""
     for one in readings.speaking:
         for row in one.stat_res_init.rows:
             if row.faulty:

@@ -9,6 +9,7 @@ from sisamu_ops.quorum.verdict import Finding, Severity
 
 
 def check_registry(readings: Readings) -> Iterator[Finding]:
+    """Find what a node says is wrong with the OCR."""
     for one in readings.speaking:
         for fault in one.ocrcheck.faults:
             yield Finding(
@@ -21,6 +22,7 @@ def check_registry(readings: Readings) -> Iterator[Finding]:
 
 
 def check_disk_groups(readings: Readings) -> Iterator[Finding]:
+    """Find disk groups that a node does not mount, or that have disks offline."""
     everywhere = {g.name for one in readings.speaking for g in one.lsdg.groups}
     for one in readings.speaking:
         mounted = {group.name for group in one.lsdg.groups if group.mounted}

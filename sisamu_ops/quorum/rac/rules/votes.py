@@ -28,6 +28,7 @@ def check_majority(readings: Readings) -> Iterator[Finding]:
 
 
 def check_same_files(readings: Readings) -> Iterator[Finding]:
+    """Find nodes that list different voting files."""
     views = [one for one in readings.speaking if not one.problem("votedisk")]
     identities = [_identities(one) for one in views]
     for one, identity in zip(views[1:], identities[1:], strict=True):
@@ -46,6 +47,7 @@ def _identities(one: HostReading) -> frozenset[str]:
 
 
 def check_files_online(readings: Readings) -> Iterator[Finding]:
+    """Find voting files that are not online, by anybody."""
     seen: dict[str, tuple[str, HostReading]] = {}
     for one in readings.speaking:
         for row in one.votedisk.rows:
