@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.model.platform import Certificate, Platform
+from sisamu_ops.quorum.verdict import Verdict
 
 UNAUTHORISED, UNLED, UNREACHED = 3, 4, 6
 
@@ -36,6 +38,8 @@ class Doctor:
     read_targets: Callable[[], Mapping[str, Reading]]
     embedded: bool = False
     certificate: Callable[[], Certificate | None] = lambda: None
+    #: How the database is, in brief; None where none is declared.
+    database: Callable[[], Mapping[str, Any] | None] = lambda: None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def examine(self) -> list[Check]:
@@ -46,6 +50,7 @@ class Doctor:
             *self._guarded("leader", UNLED, lambda: [self._check_leader()]),
             *self._guarded("sites", UNREACHED, self._check_sites),
             *self._guarded("targets", UNREACHED, self._check_targets),
+            *self._guarded("database", UNREACHED, self._check_database),
         ]
 
     def _guarded(self, name: str, exit_code: int, check: Callable[[], list[Check]]) -> list[Check]:
@@ -122,6 +127,22 @@ class Doctor:
                 exit_code=UNREACHED,
             )
             for site in (reached if "local" in reached else self.platform.sites)
+        ]
+
+    def _check_database(self) -> list[Check]:
+        """Look whether the database can be judged, and holds; what is degraded is told."""
+        facts = self.database()
+        if facts is None:
+            return []
+        verdict, found = facts["verdict"], [one["message"] for one in facts["findings"]]
+        return [
+            Check(
+                name="database",
+                ok=not facts["blocks_planned"],
+                detail=": ".join([f"{facts['kind']} {verdict}", *found[:1]]),
+                remedy="sisamu quorum check says what is wrong, and what would mend it",
+                exit_code=UNLED if verdict == Verdict.LOST.value else UNREACHED,
+            )
         ]
 
     def _check_targets(self) -> list[Check]:

@@ -180,6 +180,7 @@ class App:
                 read_targets=lambda: self.targets(self.identity).read(self.platform.targets),
                 embedded=self.is_local,
                 certificate=self._certificate,
+                database=self._database_facts,
                 now=utc_now,
             ).examine()
 

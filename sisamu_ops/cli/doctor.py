@@ -16,8 +16,8 @@ from sisamu_ops.cli.render import emit, output_option, print_table
 def doctor(app: App, output: str) -> None:
     """Check key, authorisation, leader, replicas and targets; change nothing.
 
-    Exits with the code of the gravest problem: 3 not authorised, 4 no leader, 6 something
-    cannot be reached.
+    Exits with the code of the gravest problem: 3 not authorised, 4 no leader or the database
+    lost, 6 something cannot be reached.
     """
     checks = app.enter().diagnose()
     facts = [

@@ -24,7 +24,7 @@ NOUNS = {
     "audit": ("audit", "Show, tell and verify the journal."),
     "chaos": ("chaos", "Faults that carry their cure, in a lab only."),
     "break-glass": ("break_glass", "Act alone on a cut-off site."),
-    "doctor": ("doctor", "Am I authorised, are leader, sites and targets reachable?"),
+    "doctor": ("doctor", "Am I authorised, are leader, sites, targets and database reachable?"),
     "failback": ("move", "Planned return of SAMUs to nominal."),
     "failover": ("move", "Rescue: the present path is broken."),
     "lab": ("lab", "Three datacentres on this machine, from real servers."),

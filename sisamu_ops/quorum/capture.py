@@ -15,6 +15,10 @@ OUTPUT_LIMIT_BYTES = 256_000
 TIMED_OUT = 124
 
 
+#: The host answered that no server listens there: it is down, rather than not reached.
+REFUSED = "connection refused: no server listens there"
+
+
 class ClusterKind(Enum):
     """Which provider reads a cluster."""
 

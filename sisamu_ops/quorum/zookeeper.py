@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sisamu_ops.quorum.assessment import Assessment, assess
-from sisamu_ops.quorum.capture import Capture, ClusterKind, Declared, HostCapture
+from sisamu_ops.quorum.capture import REFUSED, Capture, ClusterKind, Declared, HostCapture
 from sisamu_ops.quorum.cluster import Cluster, Member, required_of
 from sisamu_ops.quorum.verdict import Evidence, Finding, Severity
 
@@ -36,6 +36,7 @@ class ServerReading:
     outstanding: int = 0
     synced_followers: int | None = None
     problem: str = ""
+    down: bool = False
 
     @property
     def heard(self) -> bool:
@@ -49,6 +50,8 @@ class ServerReading:
 
 def read_server(name: str, capture: HostCapture) -> ServerReading:
     """Read what one server said; never raises, whatever the bytes."""
+    if capture.unreachable == REFUSED:
+        return ServerReading(name=name, capture=capture, down=True)
     if capture.unreachable:
         return ServerReading(name=name, capture=capture, problem=capture.unreachable)
     said = _said(capture, "srvr")
@@ -119,10 +122,16 @@ def _rows(servers: tuple[ServerReading, ...], declared: Declared) -> Iterator[Ma
         yield {
             "name": one.name,
             "site": declared.sites.get(one.name),
-            "state": one.mode or ("not serving" if one.heard else "not known"),
+            "state": _state(one),
             "outstanding": one.outstanding,
             "asked": one.heard,
         }
+
+
+def _state(one: ServerReading) -> str:
+    if one.down:
+        return "down"
+    return one.mode or ("not serving" if one.heard else "not known")
 
 
 def _findings(servers: tuple[ServerReading, ...]) -> Iterator[Finding]:
@@ -173,6 +182,14 @@ def _server(one: ServerReading) -> Iterator[Finding]:
             remedy="start it, or mend the network to it",
             evidence=one.evidence(),
         )
+    elif one.down:
+        yield Finding(
+            finding_id="zookeeper.down",
+            severity=Severity.DEGRADED,
+            message=f"{one.name} is down: {REFUSED}",
+            remedy="start it",
+            evidence=one.evidence(),
+        )
     elif not one.mode:
         yield Finding(
             finding_id="zookeeper.not-serving",
@@ -207,15 +224,26 @@ def _behind(servers: tuple[ServerReading, ...]) -> Iterator[Finding]:
             evidence=leader.evidence("mntr", f"zk_synced_followers {leader.synced_followers}"),
         )
     for one in followers:
-        behind = (leader.zxid or 0) - (one.zxid or 0)
-        if leader.zxid is not None and one.zxid is not None and behind > BEHIND_LIMIT:
+        behind = _behind_by(leader.zxid, one.zxid)
+        if behind > BEHIND_LIMIT:
             yield Finding(
                 finding_id="zookeeper.behind",
                 severity=Severity.DEGRADED,
                 message=f"{one.name} is {behind} writes behind {leader.name}",
                 remedy="look at its disk and network; it votes for what it has not got",
-                evidence=one.evidence(line=f"Zxid: {one.zxid:#x}"),
+                evidence=one.evidence(line=f"Zxid: {one.zxid or 0:#x}"),
             )
+
+
+def _behind_by(leader: int | None, follower: int | None) -> int:
+    """Return how many writes lie between two zxids: epoch in the high 32 bits, counter below.
+
+    Of a leader's new epoch a follower shows nothing before its first write.
+    """
+    if leader is None or follower is None:
+        return 0
+    counter, same_epoch = leader & 0xFFFF_FFFF, leader >> 32 == follower >> 32
+    return counter - (follower & 0xFFFF_FFFF) if same_epoch else counter
 
 
 class FourLetterWords(Protocol):

@@ -15,6 +15,8 @@ from sisamu_ops.leadership.port import Leadership
 from sisamu_ops.model.errors import ConfigurationError, LeadershipError
 from sisamu_ops.model.platform import Certificate
 from sisamu_ops.model.token import Token
+from sisamu_ops.quorum.rac.assess import assess_rac
+from tests.support.rac import healthy
 from tests.support.world import ON_CALL, _platform
 
 WELL = Reading(host="h", reachable=True, enrolled=True, last=Token(3, 4), values={})
@@ -128,3 +130,26 @@ def test_a_session_opened_to_look_is_closed(parts: dict[str, Any]) -> None:
     service = Service(None)
     examine(parts, connect=lambda: service)
     assert service.closed
+
+
+@pytest.mark.parametrize(
+    ("rac", "ok", "code"),
+    [({}, True, UNREACHED), ({"offline": frozenset({0})}, True, UNREACHED),
+     ({"offline": frozenset({0, 1})}, False, UNLED),
+     ({"claims": {"rac1": frozenset({"rac2"})}}, False, UNREACHED)],
+    ids=["QUORATE", "DEGRADED", "LOST", "UNKNOWN"],
+)  # fmt: skip
+def test_a_database_that_does_not_hold_is_told(
+    rac: dict[str, Any], ok: bool, code: int, parts: dict[str, Any], request: Any
+) -> None:
+    """What stands in the way of planned changes is not ok; what is degraded is said."""
+    facts = assess_rac(healthy(**rac).capture()).brief()
+    check = examine(parts, database=lambda: facts)["database"]
+    assert (check.ok, check.exit_code) == (ok, code)
+    assert request.node.callspec.id in check.detail
+    assert "sisamu quorum check" in check.remedy
+
+
+def test_without_a_database_nothing_is_said_of_one(parts: dict[str, Any]) -> None:
+    """A platform need not have one."""
+    assert "database" not in examine(parts)

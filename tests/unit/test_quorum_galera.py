@@ -6,7 +6,7 @@ import pytest
 
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.quorum.bootstrap import plan_bootstrap
-from sisamu_ops.quorum.capture import Capture, HostCapture, Output
+from sisamu_ops.quorum.capture import REFUSED, Capture, HostCapture, Output
 from sisamu_ops.quorum.galera import assess_galera, read_galera
 from sisamu_ops.quorum.verdict import Severity, Verdict
 from sisamu_ops.quorum.zookeeper import assess_zookeeper
@@ -139,6 +139,7 @@ def test_a_node_that_answers_is_not_dead() -> None:
         plan_bootstrap(read_galera(alone(down(1), down(1))), dead=("db-paris", "db-lyon"))
 
 
+DOWN = HostCapture(unreachable=REFUSED)
 LEADER = server("leader", synced="2")
 ENSEMBLES = {
     "whole": ({"paris": LEADER, "lyon": server(), "lille": server()}, "QUORATE", set()),
@@ -166,6 +167,17 @@ ENSEMBLES = {
         {"paris": LEADER, "lyon": UNREACHED, "lille": UNREACHED},
         "DEGRADED",
         {"host.unreachable", "quorum.no-margin"},
+    ),
+    "two down": (
+        {"paris": server(""), "lyon": DOWN, "lille": DOWN},
+        "LOST",
+        {"zookeeper.no-majority", "zookeeper.not-serving", "zookeeper.down"},
+    ),
+    "a new epoch without a write": (
+        {"paris": server("leader", zxid=2 << 32, synced="2"), "lyon": server(zxid=1 << 32 | 7),
+         "lille": server(zxid=0)},
+        "QUORATE",
+        set(),
     ),
     "all silent": (
         {"paris": UNREACHED, "lyon": UNREACHED, "lille": UNREACHED},

@@ -14,7 +14,7 @@ from time import monotonic
 
 from sisamu_ops.model.errors import said_of
 from sisamu_ops.model.platform import Credentials
-from sisamu_ops.quorum.capture import OUTPUT_LIMIT_BYTES, HostCapture, Output
+from sisamu_ops.quorum.capture import OUTPUT_LIMIT_BYTES, REFUSED, HostCapture, Output
 
 TIMEOUT_S = 3.0
 
@@ -37,6 +37,8 @@ class ServerWords:
         ends = monotonic() + TIMEOUT_S
         try:
             outputs = {word: self._ask(self._servers[name], word, ends) for word in words}
+        except ConnectionRefusedError:
+            return HostCapture(unreachable=REFUSED)
         except OSError as error:
             late = isinstance(error, TimeoutError)
             return HostCapture(unreachable="no answer in time" if late else said_of(error))

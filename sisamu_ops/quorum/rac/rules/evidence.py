@@ -16,7 +16,6 @@ from sisamu_ops.quorum.rac.reading import HostReading, Readings
 from sisamu_ops.quorum.rac.settings import DEFAULTS
 from sisamu_ops.quorum.verdict import Evidence, Finding, Severity
 
-
 #: Differences that are named.
 _NAMED = 5
 
