@@ -85,6 +85,11 @@ WORLDS: dict[str, tuple[Rac, str, set[str]]] = {
     "one-sided claim": (healthy(claims={"rac2": ONE}), "UNKNOWN", {"membership.contradictory"}),
     "broker well": (healthy(broker=broker()), "QUORATE", set()),
     "no broker": (healthy(broker=BROKER_ABSENT), "QUORATE", set()),
+    "broker not started": (
+        healthy(broker="ORA-16525: The Oracle Data Guard broker is not yet available.\n"),
+        "QUORATE",
+        set(),
+    ),
     "broker warns": (healthy(broker=broker("WARNING")), "QUORATE", set()),
     "broker in error": (healthy(broker=broker("ERROR")), "DEGRADED", {"broker.error"}),
     "observer gone": (

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from sisamu_ops.quorum.capture import Output
 from sisamu_ops.quorum.rac.text import Text, codes_of, read_text
 
-#: There is no broker configuration: nothing to judge.
+#: There is no broker configuration, or no broker runs, as where there is no Data Guard.
 NO_CONFIGURATION = frozenset({"ORA-16532"})
+NO_BROKER = frozenset({"ORA-16525"})
 #: Nobody observes: the observer was not started, or no longer sees the database.
 UNOBSERVED = frozenset({"ORA-16819", "ORA-16820", "ORA-16658"})
 
@@ -45,6 +46,7 @@ class Broker:
     """What the broker says of its configuration; empty `status` where it does not say."""
 
     configured: bool = True
+    runs: bool = True
     name: str = ""
     status: str = ""
     fast_start: bool | None = None
@@ -63,8 +65,8 @@ def read_broker(output: Output) -> Broker:
     text = read_text(output, "show configuration")
     codes = set(codes_of(text))
     lines = [line.strip() for line in text.lines if not line.strip().startswith("DGMGRL>")]
-    if codes & NO_CONFIGURATION and not any(_MEMBER.match(line) for line in lines):
-        return Broker(configured=False)
+    if codes & (NO_CONFIGURATION | NO_BROKER) and not any(_MEMBER.match(one) for one in lines):
+        return Broker(configured=False, runs=not codes & NO_BROKER)
     name = next((match["name"] for line in lines if (match := _CONFIGURATION.match(line))), "")
     fast = [match for line in lines if (match := _FAST_START.match(line))]
     enabled = fast[0]["state"].casefold() != "disabled" if fast else None

@@ -14,7 +14,7 @@ from sisamu_ops.quorum.capture import Output
 from sisamu_ops.quorum.rac.text import Text, codes_of, read_text
 
 _ROW = re.compile(
-    r"(?P<index>\d{1,2})\s*\.\s*(?P<state>[A-Z]+)\s+(?P<id>(?:[0-9A-F]\s*){32}|-)?\s*"
+    r"(?P<index>\d{1,2})\s*\.\s*(?P<state>[A-Z]+)\s+(?P<id>(?:[0-9A-F]\s*){32}|[\w-]+)?\s*"
     r"\(\s*(?P<path>[^()]*?)\s*\)\s*(?:\[\s*(?P<group>[^\[\]]*?)\s*\])?",
     re.IGNORECASE,
 )

@@ -22,7 +22,7 @@ def check_broker(readings: Readings) -> Iterator[Finding]:
                 yield Finding(
                     finding_id=finding_id,
                     severity=severity,
-                    message=f"Data Guard {broker.name}: {message}",
+                    message=f"Data Guard{f' {broker.name}' * bool(broker.name)}: {message}",
                     remedy="dgmgrl show configuration verbose; show fast_start failover",
                     evidence=one.evidence(BROKER, "Error:" if broker.troubles else "Status"),
                 )
@@ -30,6 +30,9 @@ def check_broker(readings: Readings) -> Iterator[Finding]:
 
 def _broker_faults(one: HostReading) -> Iterator[tuple[str, Severity, str]]:
     broker = one.broker
+    if not broker.runs:
+        yield "broker.absent", Severity.WARNING, "no broker runs: no Data Guard, or nobody minds it"
+        return
     trouble = broker.troubles[0] if broker.troubles else "no reason given"
     if broker.status in ("ERROR", "DISABLED"):
         yield "broker.error", Severity.DEGRADED, f"{broker.status}: {trouble}"

@@ -178,7 +178,8 @@ def check_counts(readings: Readings) -> Iterator[Finding]:
         status = one.srvctl["srvctl_database"]
         listed, named = len(one.stat_res.of_kind("db")), len(status.instances)
         sound = not one.problem("stat_res") and not one.problem("srvctl_database")
-        if sound and not one.crs_down and listed != named and not status.databases_down:
+        both = sound and listed and not one.crs_down and not status.databases_down
+        if both and listed != named:
             yield Finding(
                 finding_id="evidence.differs",
                 severity=Severity.DEGRADED,
