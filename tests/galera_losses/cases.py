@@ -37,6 +37,16 @@ class Case:
         return "at once" if len(self.steps[0]) > 1 else "single"
 
     @property
+    def is_race(self) -> bool:
+        """Whether two leave in good order at once: what comes of it depends on timing.
+
+        Found by this campaign, and foreseen as such since: docs/galera-losses.md.
+        """
+        return any(
+            len([loss for loss in step if loss.manner is Manner.STOP]) > 1 for step in self.steps
+        )
+
+    @property
     def manners(self) -> str:
         """Return the manners alone, in order."""
         order = [loss.manner.value for step in self.steps for loss in step]

@@ -16,7 +16,7 @@ from sisamu_ops.lab.topology import DATABASE_ARBITER, DATABASE_HOSTS, DATABASE_N
 from tests.support.lab import reaches
 
 #: How long one may try to commit; where it is refused the answer comes at once.
-_COMMIT_S = 2.0
+_COMMIT_S = 1.0
 _ASKED = """\
 SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_cluster_size',
   'wsrep_cluster_conf_id', 'wsrep_ready', 'wsrep_local_state_comment');

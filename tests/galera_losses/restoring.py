@@ -28,10 +28,12 @@ def make_whole(lab: Lab) -> str:
 
     `nothing`, `rejoined`, `bootstrapped`, `founded`, `remade` (new data), `new lab`.
     """
+    means = {"rejoined": _rejoin, "bootstrapped": _bootstrap, "founded": _found}
+    if _primary(lab) == {DATABASE_ARBITER.name}:
+        del means["rejoined"]  # it has no data to give: a node that came back to it would give up
     lab.heal()
     if is_whole(lab):
         return "nothing"
-    means = {"rejoined": _rejoin, "bootstrapped": _bootstrap, "founded": _found}
     for name, try_it in means.items():
         if try_it(lab) and _await_whole(lab):
             return name
@@ -70,9 +72,6 @@ def _one_gave_up(lab: Lab) -> bool:
 
 
 def _rejoin(lab: Lab) -> bool:
-    """Start what is stopped; no use where the arbiter alone is Primary: it has no data to give."""
-    if _primary(lab) == running_members(lab) == {DATABASE_ARBITER.name}:
-        return False
     start_programs(lab.place, PROGRAMS.values())
     return True
 
@@ -99,6 +98,8 @@ def _found(lab: Lab) -> bool:
     said = state.read_text("ascii").replace("safe_to_bootstrap: 0", "safe_to_bootstrap: 1")
     state.write_text(said, "ascii")
     (lab.place.host_dir(founder) / "found-cluster").touch()
+    for host in DATABASE_HOSTS:  # who remembers the old component would restore it, beside the new
+        (lab.place.galera_dir(host) / "gvwstate.dat").unlink(missing_ok=True)
     start_programs(lab.place, PROGRAMS.values())
     return True
 

@@ -34,11 +34,23 @@ class Outcome:
     settled: bool
     data: tuple[str, ...]
 
-    def differences(self) -> Iterator[str]:
-        """Say in what they are not alike; nothing when the prediction was right."""
-        survivors = set(self.survivors_predicted)
+    def differences(self, is_race: bool) -> Iterator[str]:
+        """Say in what they are not alike; nothing when the prediction was right.
+
+        Of a race nothing is foretold but what holds either way: it is judged by that, and by
+        whether the check afterwards tells the truth.
+        """
         if not self.settled:
             yield "the cluster did not come to rest"
+        if (self.checked != Verdict.LOST.value) != bool(self.truth):
+            yield f"checked {self.checked}, {_names(self.truth)} commits"
+        if is_race and self.predicted not in (Verdict.UNKNOWN.value, self.checked):
+            yield f"foreseen {self.predicted}, checked {self.checked}"
+        if not is_race:
+            yield from self._unlike()
+
+    def _unlike(self) -> Iterator[str]:
+        survivors = set(self.survivors_predicted)
         if self.predicted != self.checked:
             yield f"foreseen {self.predicted}, checked {self.checked}"
         if survivors != set(self.survivors_seen):
@@ -56,6 +68,7 @@ class Result:
     case: str
     form: str
     manners: str
+    is_race: bool
     outcome: Outcome
     between: Outcome | None
     differences: tuple[str, ...]
@@ -105,8 +118,9 @@ class Trial:
         *between, last = outcomes
         return Result(
             case=case.name, form=case.form, manners=case.manners,
+            is_race=case.is_race,
             outcome=last, between=between[0] if between else None,
-            differences=tuple(said for one in outcomes for said in one.differences()),
+            differences=tuple(said for one in outcomes for said in one.differences(case.is_race)),
             seconds=round(monotonic() - began, 1),
         )  # fmt: skip
 
