@@ -21,7 +21,10 @@ _ASKED = """\
 SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_cluster_size',
   'wsrep_cluster_conf_id', 'wsrep_ready', 'wsrep_local_state_comment');
 SELECT 'member', name FROM information_schema.wsrep_membership ORDER BY name;"""
-_COMPONENT = re.compile(r"New COMPONENT: primary = (\w+), .*memb_num = (\d+)")
+#: Two threads of garbd write its log: another line may begin where this one should have ended.
+_COMPONENT = re.compile(
+    r"New COMPONENT: primary = (\w+), .*memb_num = (\d+?)(?:\n|\d{4}-\d\d-\d\d )"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +90,15 @@ def _arbiter(lab: Lab) -> Word | None:
     """Read garbd's log: it answers no query, and writes every component it comes to be in."""
     log = lab.place.root / "logs" / f"{PROGRAMS[DATABASE_ARBITER.name]}.log"
     files = [one for one in (log.with_name(f"{log.name}.1"), log) if one.exists()]
-    found = [m for one in files for m in _COMPONENT.finditer(one.read_text("utf-8", "replace"))]
+    return read_arbiter("".join(one.read_text("utf-8", "replace") for one in files))
+
+
+def read_arbiter(log: str) -> Word | None:
+    """Return the arbiter's word: the last component in its log, if there is one."""
+    found = list(_COMPONENT.finditer(log))
     if not found:
         return None
-    # Each component is a line of its own, so how many there have been is a mark of the view.
+    # Each component is written down once, so how many there have been is a mark of the view.
     return Word(
         member=DATABASE_ARBITER.name,
         primary=found[-1][1] == "yes",

@@ -11,6 +11,7 @@ from sisamu_ops.quorum.cluster import Cluster, Member
 from sisamu_ops.quorum.verdict import Verdict
 from sisamu_ops.quorum.what_if import Loss, Manner, Scope, foresee
 from tests.galera_losses.cases import all_cases, case_named
+from tests.galera_losses.members import read_arbiter
 from tests.galera_losses.table import table_of
 
 
@@ -68,6 +69,16 @@ def test_where_nobody_with_data_stays_a_race_decides_nothing() -> None:
     *data, arbiter = whole.members
     cluster = replace(whole, members=(*data, replace(arbiter, holds_data=False)))
     assert foresee(cluster, stops("m0", "m1")).verdict is Verdict.LOST
+
+
+def test_the_arbiters_word_is_read_where_its_log_is_torn() -> None:
+    """Two threads write it: the number of members ends where another line's date begins."""
+    line = "2026-11-25 18:39:01.533  INFO: New COMPONENT: primary = {}, my_idx = 1, memb_num = {}"
+    torn = line.format("no", 1) + "\n" + line.format("yes", 2) + "2026-11-25 18:39:01.533  INFO: x"
+    word = read_arbiter(torn)
+    assert word is not None
+    assert (word.primary, word.size) == (True, 2)
+    assert read_arbiter(line.format("yes", 2)) is None  # not written to its end
 
 
 def test_the_table_counts_what_came_as_foreseen() -> None:
