@@ -5,7 +5,8 @@ files; of groups that no longer hear each other the largest stays, then the heav
 12.1.0.2 on), then the one with the lowest node number (Oracle Clusterware guides). ZooKeeper: a
 strict majority of the configured servers. Galera: a component goes on when its votes are more than
 half of those of the last primary component less those that left in good order (Galera
-documentation, "Weighted Quorum"), so there the order and the manner of losses matter.
+documentation, "Weighted Quorum"), so there the order and the manner of losses matter. Members that
+leave in good order at the same moment are a race (`_sure_to_count`).
 """
 
 from __future__ import annotations
@@ -118,11 +119,14 @@ def foresee(cluster: Cluster, *steps: Collection[Loss]) -> Prospect:
     """Say what is left after losses: those of one step come at once, steps one after the other.
 
     What stands at no known site is taken as lost, and as kept: where that decides, it is UNKNOWN.
+    So it is where it decides in how many steps a Galera cluster sees members leave at once.
     """
     losses = tuple(loss for step in steps for loss in step)
     homeless = {one.name for one in cluster.members if not one.site}
     homeless |= {one.path for one in cluster.voting_files if not one.site}
     worst = _foresee(cluster, steps, losses, frozenset(homeless))
+    if _foresee(cluster, steps, losses, frozenset(homeless), in_one=True).verdict != worst.verdict:
+        return replace(worst, verdict=Verdict.UNKNOWN, reason=_RACE)
     if not homeless or not any(loss.scope is Scope.SITE for loss in losses):
         return worst
     best = _foresee(cluster, steps, losses, frozenset())
@@ -142,6 +146,10 @@ def worst_single_loss(cluster: Cluster) -> Prospect | None:
     return max(foresee_each(cluster), key=_harm, default=None)
 
 
+_RACE = (
+    "it depends on timing: of members that leave at the same moment, even in good order, not all "
+    "are sure to be counted as such; stop them one after the other"
+)
 _HARM = (Verdict.QUORATE, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.LOST)
 _SMALLEST = (Scope.SITE, Scope.MEMBER, Scope.VOTING_FILE)
 
@@ -158,12 +166,14 @@ def _foresee(
     steps: Iterable[Collection[Loss]],
     losses: tuple[Loss, ...],
     homeless: frozenset[str],
+    *,
+    in_one: bool = False,
 ) -> Prospect:
     after = cluster
     survivors = frozenset(one.name for one in cluster.members if one.up)
     reason = "nothing is lost"
     for step in steps:
-        survivors, reason, after = _lose(after, step, homeless)
+        survivors, reason, after = _lose(after, step, homeless, in_one)
     serving = {one.name for one in cluster.members if one.name in survivors and one.holds_data}
     left = tuple(one.name for one in cluster.services if one.members & serving)
     return Prospect(
@@ -190,7 +200,7 @@ def _all_online(cluster: Cluster) -> bool:
 
 
 def _lose(
-    cluster: Cluster, step: Collection[Loss], homeless: frozenset[str]
+    cluster: Cluster, step: Collection[Loss], homeless: frozenset[str], in_one: bool
 ) -> tuple[frozenset[str], str, Cluster]:
     """Return who goes on after one step, why, and the cluster as it stands then."""
     alive, files, apart = _split_up(cluster, step, homeless)
@@ -199,11 +209,27 @@ def _lose(
         for one in cluster.members
         if any(loss.manner is Manner.STOP and _means(loss, one, homeless) for loss in step)
     )
+    if not in_one:
+        left_in_order = _sure_to_count(cluster, left_in_order)
     groups = _groups(cluster, step, alive, files, apart)
     survivors, reason = _choose(cluster, groups, left_in_order)
     members = tuple(replace(one, up=one.name in survivors) for one in cluster.members)
     after = replace(cluster, members=members, voting_files=files, component=survivors)
     return survivors, reason, after
+
+
+def _sure_to_count(cluster: Cluster, leaving: frozenset[str]) -> frozenset[str]:
+    """Return whom of those that leave at once a Galera cluster surely counts as left in good order.
+
+    Rule: members present, twice, and members *left* must outweigh the last primary component
+    (`have_quorum`, Galera's gcomm/src/pc_proto.cpp). Left are those of this change of membership
+    alone. When one leaves before the others have let go of another, the new component is not yet
+    primary, and both are still weighed in the last one: only the later counts as left. Which it is
+    nobody knows: the lightest, at worst. Seen on a real cluster: docs/galera-losses.md.
+    """
+    votes = {one.name: one.votes for one in cluster.members}
+    weighed = sorted(leaving & cluster.component, key=lambda name: (votes[name], name))
+    return frozenset(weighed[:1])
 
 
 def _split_up(
