@@ -12,7 +12,7 @@ from sisamu_ops.model.platform import Database, Platform
 from sisamu_ops.quorum.archive import read_version
 from sisamu_ops.quorum.assessment import Assessment, unread
 from sisamu_ops.quorum.capture import Capture, ClusterKind, Declared
-from sisamu_ops.quorum.galera import assess_galera
+from sisamu_ops.quorum.galera.assess import assess_galera
 from sisamu_ops.quorum.provider import Provider, Shells
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.quorum.zookeeper import assess_zookeeper
@@ -117,7 +117,7 @@ def _rac(database: Database, shells: Shells) -> Provider:
 
 
 def _galera(database: Database, shells: Shells) -> Provider:
-    from sisamu_ops.quorum.galera_provider import GaleraHost, GaleraProvider
+    from sisamu_ops.quorum.galera.provider import GaleraHost, GaleraProvider
 
     hosts = {
         name: GaleraHost(client=one.client, directory=one.directory)

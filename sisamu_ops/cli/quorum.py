@@ -168,7 +168,7 @@ def bootstrap(
     It does nothing itself. Refuses (3) while a primary component exists, while a node was not
     heard, and for a node that is behind another: each of them loses writes.
     """
-    from sisamu_ops.quorum.bootstrap import plan_bootstrap, read_for_bootstrap
+    from sisamu_ops.quorum.galera.bootstrap import plan_bootstrap, read_for_bootstrap
 
     heard = read_for_bootstrap(_capture(app, kind or "galera", directory))
     plan = plan_bootstrap(heard, dead, node)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
-from sisamu_ops.quorum.bootstrap import plan_bootstrap
 from sisamu_ops.quorum.capture import REFUSED, Capture, HostCapture, Output
-from sisamu_ops.quorum.galera import assess_galera, read_galera
+from sisamu_ops.quorum.galera.assess import assess_galera
+from sisamu_ops.quorum.galera.bootstrap import plan_bootstrap
+from sisamu_ops.quorum.galera.reading import read_galera
 from sisamu_ops.quorum.verdict import Severity, Verdict
 from sisamu_ops.quorum.zookeeper import assess_zookeeper
 from tests.support.galera import DECLARED, MEMBERS, down, ensemble, galera, node, server

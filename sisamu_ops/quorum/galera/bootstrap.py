@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.quorum.capture import Capture, ClusterKind
-from sisamu_ops.quorum.galera import STATE_FILE, NodeReading, Readings, read_galera
+from sisamu_ops.quorum.galera.reading import STATE_FILE, NodeReading, Readings, read_galera
 
 _SEQNO = re.compile(r"^seqno:\s*(-?\d+)\s*$", re.MULTILINE)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sisamu_ops.quorum.asking import Question, Script
 from sisamu_ops.quorum.assessment import Assessment
 from sisamu_ops.quorum.capture import Capture, Declared
-from sisamu_ops.quorum.galera import COMMANDS, MEMBERS, OPTIONS, STATE_FILE, STATUS, assess_galera
+from sisamu_ops.quorum.galera.assess import assess_galera
+from sisamu_ops.quorum.galera.reading import COMMANDS, MEMBERS, OPTIONS, STATE_FILE, STATUS
 from sisamu_ops.quorum.provider import Shells, ask_hosts, new_mark
 
 
