@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
+from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
 
 if TYPE_CHECKING:
     from sisamu_ops.quorum.assessment import Assessment
     from sisamu_ops.quorum.capture import Capture
+    from sisamu_ops.quorum.verdict import Verdict
     from sisamu_ops.quorum.what_if import Prospect
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,7 +36,7 @@ def _cluster_options(command: Command) -> Command:
         "--kind",
         type=click.Choice(["oracle_rac", "galera", "zookeeper"]),
         default=None,
-        help="Which cluster; the platform's database unless given.",
+        help="Which cluster; the platform's database, or what the capture says, unless given.",
     )
     capture = click.option(
         "--capture",
@@ -106,8 +107,7 @@ def what_if(
     """
     assessment = _assess(ctx.obj, kind, directory)
     if assessment.blocks_planned:
-        click.echo(f"today the verdict is {assessment.verdict.value}: nothing is foreseen from it")
-        click.echo("  remedy: sisamu quorum check")
+        _print_nothing(assessment.verdict, names, output)
         sys.exit(EXITS[assessment.verdict.value])
     if not names:
         _print_prospects(assessment.prospects, output)
@@ -170,7 +170,8 @@ def bootstrap(
     """
     from sisamu_ops.quorum.galera.bootstrap import plan_bootstrap, read_for_bootstrap
 
-    heard = read_for_bootstrap(_capture(app, kind or "galera", directory))
+    asked = kind if directory else kind or "galera"
+    heard = read_for_bootstrap(_capture(app, asked, directory))
     plan = plan_bootstrap(heard, dead, node)
     facts = {
         "node": plan.node,
@@ -195,7 +196,7 @@ def _capture(app: App, kind: str | None, directory: Path | None) -> Capture:
     if directory is not None:
         from sisamu_ops.quorum.archive import read_archive
 
-        return read_archive(directory)
+        return read_archive(directory, kind)
     return app.enter().quorum(kind or "").capture()
 
 
@@ -291,6 +292,17 @@ def _print_prospects(prospects: tuple[Prospect, ...], output: str) -> None:
         )
 
     emit(facts, output, table)
+
+
+def _print_nothing(today: Verdict, names: tuple[str, ...], output: str) -> None:
+    """Say that nothing can be foreseen from what is lost already, or cannot be told."""
+    from sisamu_ops.quorum.what_if import Prospect
+
+    reason = f"today the verdict is {today.value}: nothing is foreseen from it"
+    prospect = Prospect(losses=(), verdict=today, survivors=(), reason=reason)
+    facts = prospect.to_json() | {"lose": list(names)}
+    emit(facts if names else [facts], output, lambda: click.echo(reason))
+    say("  remedy: sisamu quorum check says what is wrong, and what would mend it")
 
 
 def _print_prospect(facts: Mapping[str, Any]) -> None:

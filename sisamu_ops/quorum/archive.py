@@ -7,6 +7,7 @@ missing. A host that could not be reached has only `unreachable.txt`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,11 @@ def _facts(declared: Declared) -> dict[str, Any]:
     return kept
 
 
-def read_archive(directory: Path) -> Capture:
-    """Read a capture; ConfigurationError with every problem of `cluster.yml` at once."""
+def read_archive(directory: Path, kind: str | None = None) -> Capture:
+    """Read a capture, as one of a kind when that is named.
+
+    ConfigurationError with every problem of `cluster.yml` at once.
+    """
     if not directory.is_dir():
         raise ConfigurationError(
             "no such capture",
@@ -96,6 +100,8 @@ def read_archive(directory: Path) -> Capture:
         raise ConfigurationError(
             said_of(error), place=str(directory), remedy="make it readable"
         ) from error
+    if kind:
+        declared = replace(declared, kind=ClusterKind(kind))
     return Capture(declared=declared, hosts=hosts)
 
 

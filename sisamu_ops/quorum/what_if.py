@@ -125,8 +125,10 @@ def foresee(cluster: Cluster, *steps: Collection[Loss]) -> Prospect:
     homeless = {one.name for one in cluster.members if not one.site}
     homeless |= {one.path for one in cluster.voting_files if not one.site}
     worst = _foresee(cluster, steps, losses, frozenset(homeless))
-    if _foresee(cluster, steps, losses, frozenset(homeless), in_one=True).verdict != worst.verdict:
-        return replace(worst, verdict=Verdict.UNKNOWN, reason=_RACE)
+    if cluster.kind is ClusterKind.GALERA:
+        luckier = _foresee(cluster, steps, losses, frozenset(homeless), in_one=True)
+        if luckier.verdict is not worst.verdict:
+            return replace(worst, verdict=Verdict.UNKNOWN, reason=_RACE)
     if not homeless or not any(loss.scope is Scope.SITE for loss in losses):
         return worst
     best = _foresee(cluster, steps, losses, frozenset())

@@ -269,6 +269,8 @@ def test_nothing_is_foreseen_from_what_is_lost(tmp_path: Path) -> None:
     directory = kept(tmp_path, healthy(offline=frozenset({0, 1})).capture())
     told = run("what-if", "--capture", directory, "--lose", "paris")
     assert (told.returncode, "LOST" in told.stdout) == (4, True)
+    facts = json.loads(run("what-if", "--capture", directory, "-o", "json").stdout)
+    assert [(one["verdict"], one["survivors"]) for one in facts] == [("LOST", [])]
 
 
 @pytest.mark.parametrize(
@@ -278,6 +280,14 @@ def test_a_check_can_be_read_in_eighty_columns(world: dict[str, object], tmp_pat
     """Every line, in every verdict."""
     told = run("check", "--capture", kept(tmp_path, healthy(**world).capture()))
     assert max(map(len, told.stdout.splitlines())) <= 80
+
+
+def test_a_capture_without_facts_is_judged_as_the_kind_that_is_named(tmp_path: Path) -> None:
+    """Outputs of Galera alone: as a RAC they say nothing, as Galera they do."""
+    directory = kept(tmp_path, galera(node(("db-paris", "db-lyon")), node(("db-paris", "db-lyon"))))
+    (tmp_path / "kept/cluster.yml").unlink()
+    assert run("check", "--capture", directory).returncode == 6
+    assert run("check", "--kind", "galera", "--capture", directory).returncode == 0
 
 
 def test_a_bootstrap_is_advised_for_galera_only(tmp_path: Path) -> None:
