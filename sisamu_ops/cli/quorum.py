@@ -176,18 +176,14 @@ def bootstrap(
     facts = {
         "node": plan.node,
         "seqno": plan.seqno,
-        "stop_first": list(plan.arbiters),
-        "type": plan.command,
         "reason": plan.reason,
+        "steps": list(plan.steps),
     }
 
     def table() -> None:
         click.echo(wrapped(plan.reason, ""))
-        for arbiter in plan.arbiters:
-            click.echo(f"first stop garbd on {arbiter}: alone it may be a primary component")
-        click.echo(f"on {plan.node}, as root, once, and nowhere else:")
-        click.echo(f"  {plan.command}")
-        click.echo("then start the others and garbd, and look: sisamu quorum check")
+        for number, step in enumerate(plan.steps, start=1):
+            click.echo(wrapped(step, f"{number}. "))
 
     emit(facts, output, table)
 

@@ -109,15 +109,16 @@ def test_a_bootstrap_is_refused_while_somebody_was_not_heard() -> None:
         plan_bootstrap(read_galera(capture))
     assert "--dead db-lyon" in refused.value.remedy
     plan = plan_bootstrap(read_galera(capture), dead=("db-lyon",))
-    assert (plan.node, plan.arbiters) == ("db-paris", ("db-lille",))
-    assert "pc.bootstrap=YES" in plan.command
+    assert plan.node == "db-paris"
+    assert plan.steps[0].startswith("stop garbd on db-lille")
+    assert "pc.bootstrap=YES" in plan.steps[1]
 
 
 def test_the_node_furthest_ahead_is_bootstrapped() -> None:
     """What another node has and the chosen one has not would be lost."""
     capture = alone(node(("db-paris",), status="non-Primary", committed=41), down(42))
     assert plan_bootstrap(read_galera(capture)).node == "db-lyon"
-    assert plan_bootstrap(read_galera(capture)).command == "galera_new_cluster"
+    assert "on db-lyon: galera_new_cluster" in plan_bootstrap(read_galera(capture)).steps
     with pytest.raises(RefusedError, match="db-paris stands at 41, db-lyon at 42"):
         plan_bootstrap(read_galera(capture), wanted="db-paris")
 
@@ -127,6 +128,18 @@ def test_a_crashed_node_must_say_how_far_it_got() -> None:
     capture = alone(node(("db-paris",), status="non-Primary"), down(-1))
     with pytest.raises(RefusedError, match="how far db-lyon got is not known"):
         plan_bootstrap(read_galera(capture))
+
+
+def test_after_a_crash_of_all_a_person_says_who_is_furthest() -> None:
+    """Both crashed: each recovers its seqno by hand, then one is named and the other declared."""
+    with pytest.raises(RefusedError, match="not known") as refused:
+        plan_bootstrap(read_galera(alone(down(-1), down(-1))))
+    assert "--wsrep-recover" in refused.value.remedy
+    plan = plan_bootstrap(
+        read_galera(alone(down(-1), down(-1))), dead=("db-paris",), wanted="db-lyon"
+    )
+    assert (plan.node, plan.seqno) == ("db-lyon", -1)
+    assert any("safe_to_bootstrap: 1" in one for one in plan.steps)
 
 
 def test_a_node_that_answers_is_not_dead() -> None:

@@ -8,7 +8,7 @@ must have been heard, or be declared dead by name, and the node furthest ahead i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
@@ -20,17 +20,16 @@ _SEQNO = re.compile(r"^seqno:\s*(-?\d+)\s*$", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """The node to bootstrap, how far it is, and what to do, in order.
+    """The node to bootstrap, its last write (seqno; -1 where nobody asked), and what to do in order.
 
-    `arbiters` are to be stopped first: one that is left may be a primary component by itself, which
-    no node can join and none can stand beside.
+    Arbiters are stopped first: one that is left may be a primary component by itself, which no node
+    can join and none can stand beside.
     """
 
     node: str
     seqno: int
-    command: str
     reason: str
-    arbiters: tuple[str, ...] = ()
+    steps: tuple[str, ...]
 
 
 def read_for_bootstrap(capture: Capture) -> Readings:
@@ -68,9 +67,8 @@ def plan_bootstrap(readings: Readings, dead: Collection[str] = (), wanted: str =
     return Bootstrap(
         node=chosen.host,
         seqno=position(chosen),
-        command=_command(chosen),
-        arbiters=readings.declared.arbiters,
-        reason=f"no primary component is left; {chosen.host} is furthest, at {position(chosen)}",
+        reason=_reason(chosen, dead),
+        steps=tuple(_steps(chosen, readings.declared.arbiters)),
     )
 
 
@@ -121,7 +119,20 @@ def _heard(readings: Readings, dead: Collection[str]) -> list[NodeReading]:
     return heard
 
 
-def _command(node: NodeReading) -> str:
+def _reason(node: NodeReading, dead: Collection[str]) -> str:
+    left = f"; {', '.join(sorted(dead))} declared dead" if dead else ""
+    where = f"at {position(node)}" if position(node) >= 0 else "by your word"
+    return f"no primary component is left; {node.host} is furthest, {where}{left}"
+
+
+def _steps(node: NodeReading, arbiters: Collection[str]) -> Iterator[str]:
+    for arbiter in arbiters:
+        yield f"stop garbd on {arbiter}: alone it may be a primary component"
     if node.is_down:
-        return "galera_new_cluster"
-    return "mariadb -e \"SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'\""
+        yield f"on {node.host}: stop its server, should it still wait for the others"
+        yield f"on {node.host}: set safe_to_bootstrap: 1 in grastate.dat of its data directory"
+        yield f"on {node.host}: galera_new_cluster"
+    else:
+        asked = "mariadb -e \"SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'\""
+        yield f"on {node.host}, once, and nowhere else: {asked}"
+    yield "start the others and garbd, then look: sisamu quorum check"
