@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from sisamu_ops.lab import Lab
-from sisamu_ops.lab.database import missing_from_cluster
+from sisamu_ops.lab.database import ask_database, missing_from_cluster
+from sisamu_ops.lab.programs import sql_socket
 from sisamu_ops.lab.readiness import await_ensemble
+from sisamu_ops.lab.topology import DATABASE_NODES
 from tests.support.commands import ROOT
 from tests.support.desk import Desk
 from tests.support.waiting import await_that
@@ -22,13 +25,19 @@ from tests.support.waiting import await_that
 SISAMU = str(Path(sys.executable).with_name("sisamu"))
 
 
-def check(lab: Lab, *options: str) -> tuple[int, dict[str, Any]]:
-    """Run `sisamu quorum check -o json` on a lab."""
+def quorum(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `sisamu quorum …` on a lab; never a traceback."""
     told = subprocess.run(
-        [SISAMU, "quorum", "check", "-o", "json", *options], cwd=ROOT, capture_output=True,
-        text=True, check=False, env=os.environ | {"SISAMU_LAB_NAME": lab.place.name},
+        [SISAMU, "quorum", *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"SISAMU_LAB_NAME": lab.place.name},
     )  # fmt: skip
     assert "Traceback" not in told.stderr, told.stderr
+    return told
+
+
+def check(lab: Lab, *options: str) -> tuple[int, dict[str, Any]]:
+    """Run `sisamu quorum check -o json` on a lab."""
+    told = quorum(lab, "check", "-o", "json", *options)
     return told.returncode, json.loads(told.stdout)
 
 
@@ -79,6 +88,26 @@ def test_a_database_node_that_hangs_costs_a_glance_its_deadline(lab: Lab) -> Non
         "db-paris" in one["message"] and "no answer in time" in one["message"]
         for one in facts["findings"]
     )
+    await_that(lambda: missing_from_cluster(lab.place) == "", 30)
+
+
+def test_a_forced_bootstrap_is_refused_until_it_loses_nothing(lab: Lab) -> None:
+    """Refused beside a primary component and while a node is not accounted for; then it works."""
+    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    assert quorum(lab, "bootstrap").returncode == 3
+    lab.stop(("galera-lyon", "garbd-lille"), kill=True)
+    try:
+        await_that(lambda: check(lab)[1]["verdict"] == "LOST", 20)
+        refused = quorum(lab, "bootstrap")
+        assert refused.returncode == 3 and "how far db-lyon got" in refused.stderr
+        plan = json.loads(quorum(lab, "bootstrap", "--dead", "db-lyon", "-o", "json").stdout)
+        assert plan["node"] == "db-paris"
+        typed = shlex.split(plan["steps"][1].partition(": ")[2])
+        socket = sql_socket(lab.place, DATABASE_NODES[0])
+        ask_database(socket, typed[-1])
+        await_that(lambda: check(lab)[1]["verdict"] == "DEGRADED", 20)
+    finally:
+        lab.start(("galera-lyon", "garbd-lille"))
     await_that(lambda: missing_from_cluster(lab.place) == "", 30)
 
 

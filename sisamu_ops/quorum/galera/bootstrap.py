@@ -20,7 +20,7 @@ _SEQNO = re.compile(r"^seqno:\s*(-?\d+)\s*$", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """The node to bootstrap, its last write (seqno; -1 where nobody asked), and what to do in order.
+    """The node to bootstrap, its last write (seqno; -1 where it is not known), and what to do.
 
     Arbiters are stopped first: one that is left may be a primary component by itself, which no node
     can join and none can stand beside.
