@@ -262,6 +262,15 @@ def test_a_voting_file_may_wrap_and_lack_the_blank_after_its_index() -> None:
     assert (read.rows[0].path, read.rows[0].disk_group) == ("/dev/rdsk/c0t6d0s0", "OCR")
 
 
+def test_voting_files_that_are_gone_may_have_lost_their_paths() -> None:
+    """OFFLINE rows with nothing between the brackets are rows of their own: quorum is lost."""
+    gone = "".join(f" {i}. OFFLINE  {i:032x} () []\n" for i in (2, 3))
+    said = f" 1. ONLINE   {1:032x} (/dev/v1) [V]\n{gone}Located 3 voting disk(s).\n"
+    read = read_votedisk(out(said))
+    assert (read.online, read.configured, read.complaints) == (1, 3, ())
+    assert assess_rac(with_output(healthy(), "votedisk", said)).verdict is Verdict.LOST
+
+
 @pytest.mark.parametrize(
     "last", ["", "Located 3 voting disk(s).\n", "Located 1\n", "Locat"], ids=lambda x: x.strip()
 )

@@ -62,7 +62,7 @@ def _voting_files(readings: Readings) -> tuple[VotingFile, ...]:
     sites = readings.declared.voting_files
     files = [
         VotingFile(
-            path=row.path,
+            path=row.name,
             site=sites.get(row.path, ""),
             online=row.online,
             file_id=row.file_id,

@@ -36,6 +36,11 @@ class VotingFileRow:
     disk_group: str
 
     @property
+    def name(self) -> str:
+        """Return what tells it from others: one that is gone may have lost its path."""
+        return self.path or self.file_id
+
+    @property
     def online(self) -> bool:
         """Whether the clusterware uses it."""
         return self.state == "ONLINE"
@@ -91,7 +96,7 @@ def _complaints(
     found = []
     if [one.index for one in sorted(rows, key=lambda one: one.index)] != [
         *range(1, len(rows) + 1)
-    ] or len({one.path for one in rows}) != len(rows):
+    ] or len({one.name for one in rows}) != len(rows):
         found.append("rows are missing or stand twice")
     if not counts and {one.path for one in rows} != set(declared):
         found.append("the last line, which says how many there are, is missing")

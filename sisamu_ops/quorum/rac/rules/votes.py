@@ -52,17 +52,17 @@ def check_files_online(readings: Readings) -> Iterator[Finding]:
     for one in readings.speaking:
         for row in one.votedisk.rows:
             if not row.online:
-                seen.setdefault(row.path, (row.state, one))
-    for path, (state, one) in seen.items():
+                seen.setdefault(row.name, (row.state, one))
+    for name, (state, one) in seen.items():
         yield Finding(
             finding_id="votedisk.offline",
             severity=Severity.DEGRADED,
-            message=f"voting file {path} is {state}",
+            message=f"voting file {name} is {state}",
             remedy="bring its disk back, then crsctl query css votedisk",
-            evidence=one.evidence("votedisk", path),
+            evidence=one.evidence("votedisk", name),
         )
 
 
 def _offline_evidence(one: HostReading) -> tuple[Evidence, ...]:
     rows = [row for row in one.votedisk.rows if not row.online]
-    return tuple(e for row in rows for e in one.evidence("votedisk", row.path))
+    return tuple(e for row in rows for e in one.evidence("votedisk", row.name))
