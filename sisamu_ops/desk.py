@@ -14,9 +14,10 @@ from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
 from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import Targets
+from sisamu_ops.failover.ports import AskDatabase, Targets, no_database
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import Envelope, LogClaim, Request, Verb, new_request, rfc3339
+from sisamu_ops.failover.snapshot import read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
@@ -44,6 +45,7 @@ class Desk:
     ansible_playbook: str = "ansible-playbook"
     serve: Callable[[Coordination], None] | None = None
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
+    database: AskDatabase = no_database
 
     # --- reading ------------------------------------------------------------------------
 
@@ -112,15 +114,17 @@ class Desk:
         chosen = [platform.samu(s) for s in samus]
         wanted = check_direction(verb, to, platform.policy.mode_order)
         state = self.record.journal().state
-        readings = self.read_targets([*platform.routers, *(s.gateway for s in chosen)])
+        hosts = [*platform.routers, *(s.gateway for s in chosen)]
+        read = read_snapshot(self.targets, hosts, self.database, verb)
         return build_plan(
             platform=platform,
             state=state,
             verb=verb,
             samus=[s.samu_id for s in chosen],
             to=wanted,
-            readings=readings,
+            readings=read.readings,
             read_at=self.now(),
+            database=read.database,
         )
 
     def read_targets(self, hosts: Collection[str]) -> Mapping[str, Reading]:

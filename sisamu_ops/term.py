@@ -19,7 +19,13 @@ from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import LEAF, Merging, is_leaf, new_leaves
-from sisamu_ops.failover.ports import PlaybookRunner, SignatureCheck, Targets
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    PlaybookRunner,
+    SignatureCheck,
+    Targets,
+    no_database,
+)
 from sisamu_ops.failover.report import ALARM, PREFIX, TRIGGER, make_report, open_report
 from sisamu_ops.failover.request import (
     LogClaim,
@@ -67,6 +73,7 @@ class Neighbours:
     open_peer: OpenPeer
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
+    database: AskDatabase = no_database
     #: What this site shows to the coordination service; None where nothing is asked for.
     certificate: Callable[[], Certificate | None] = lambda: None
     #: Is shown each tenure as it begins: who keeps the evidence of leases listens to it.
@@ -115,7 +122,7 @@ class Term:
             targets=self.neighbours.targets, signatures=self.neighbours.signatures,
             now=self.neighbours.now, present=self.present,
             untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
-            alone=self.alone, check_log=self._check_log,
+            alone=self.alone, check_log=self._check_log, database=self.neighbours.database,
         )  # fmt: skip
         self._leaves: dict[str, bytes] = {}
         self.merging = Merging(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sisamu_ops.doors.playbooks import AnsiblePlaybooks
     from sisamu_ops.doors.ssh import SshTargets
     from sisamu_ops.failover.in_force import Rules
+    from sisamu_ops.failover.ports import DatabaseWord
     from sisamu_ops.failover.request import Approval, Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
@@ -136,6 +137,7 @@ class App:
             now=utc_now,
             ansible_playbook=self._ansible_playbook(),
             rules=self.rules,
+            database=partial(self._database_word, self.identity),
             serve=self._serve_here if self.is_local else None,
         )
 
@@ -250,6 +252,12 @@ class App:
         from sisamu_ops.app.clusters import glance_at_database
 
         return glance_at_database(self.platform, key=lambda: self.identity)
+
+    def _database_word(self, key: Path) -> DatabaseWord | None:
+        """Return what the rules of planned work hear of the database, asked with a key."""
+        from sisamu_ops.app.clusters import hear_database
+
+        return hear_database(self.platform, key)
 
     def quorum(self, kind: str = "") -> Provider:
         """Return who asks and judges a cluster: the platform's database, or the one of a kind.
@@ -473,6 +481,7 @@ class App:
             certificate=partial(self._certificate, home),
             on_tenure=lease_record.LeaseRecord(home / lease_record.NAME).follow,
             rules=self.rules,
+            database=partial(self._database_word, key),
             keep=partial(self._keep_artifacts, home, key),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.model.errors import ConfigurationError, SisamuError
 from sisamu_ops.model.platform import Database, Platform
 from sisamu_ops.quorum.archive import read_version
@@ -58,6 +59,16 @@ def glance_at_database(platform: Platform, *, key: Callable[[], Path]) -> Mappin
         return provider.assess(provider.capture()).brief()
     except SisamuError as error:
         return unread(database.kind, error.message, error.remedy)
+
+
+def hear_database(platform: Platform, key: Path) -> DatabaseWord | None:
+    """Return whether the database holds; None where none is declared."""
+    facts = glance_at_database(platform, key=lambda: key)
+    if facts is None:
+        return None
+    why = [one["message"] for one in facts["findings"][:1]]
+    said = ": ".join([f"{facts['kind']} {facts['verdict']}", *why])
+    return DatabaseWord(holds=not facts["blocks_planned"], said=said)
 
 
 def judge_capture(capture: Capture) -> Assessment:

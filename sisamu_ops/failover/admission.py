@@ -16,7 +16,7 @@ from typing import Any
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
 from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import SignatureCheck, Targets
+from sisamu_ops.failover.ports import AskDatabase, SignatureCheck, Targets, no_database
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.report import open_report
 from sisamu_ops.failover.request import (
@@ -33,6 +33,7 @@ from sisamu_ops.failover.request import (
     rfc3339,
 )
 from sisamu_ops.failover.rules import Finding
+from sisamu_ops.failover.snapshot import read_snapshot
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.glass_log import log_site
@@ -73,6 +74,7 @@ class Admission:
     present: Callable[[], frozenset[str]] = frozenset
     untrimmed: Callable[[], int] = int
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
+    database: AskDatabase = no_database
     #: Given where this site is cut off and acts alone.
     alone: Alone | None = None
     #: Raises RefusedError unless all that is new of a log to merge waits in the inbox, and holds.
@@ -383,12 +385,13 @@ class Admission:
             raise _RefusalError("the request names no SAMU", remedy="name one with --samu")
         to = check_direction(request.verb, request.to, policy.mode_order)
         gateways = [self.platform.samu(s).gateway for s in request.samus]
-        readings = self.targets.read([*self.platform.routers, *gateways])
-        self._note_held(request, readings)
+        hosts = [*self.platform.routers, *gateways]
+        read = read_snapshot(self.targets, hosts, self.database, request.verb)
+        self._note_held(request, read.readings)
         return build_plan(
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
-            to=to, readings=readings, read_at=self.now(), untrimmed=self.untrimmed(),
-            alone=self.alone is not None,
+            to=to, readings=read.readings, read_at=self.now(), untrimmed=self.untrimmed(),
+            alone=self.alone is not None, database=read.database,
         )  # fmt: skip
 
     def _note_held(self, request: Request, readings: Mapping[str, Reading]) -> None:

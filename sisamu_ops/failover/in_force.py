@@ -54,6 +54,7 @@ def platform_document(platform: Platform) -> bytes:
         "samus": {name: _plain(asdict(samu)) for name, samu in platform.samus.items()},
         "targets": {name: _plain(asdict(target)) for name, target in platform.targets.items()},
         "routers": list(platform.routers),
+        "database": _plain(asdict(platform.database)) if platform.database else None,
         "matrix": {rule: sorted(v.value for v in verbs) for rule, verbs in MATRIX.items()},
     }
     return canonical_bytes(content)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import Verb, digest_of
-from sisamu_ops.failover.rules import Facts, Finding, judge
+from sisamu_ops.failover.rules import NOT_AWAITED, Facts, Finding, judge
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.errors import ConfigurationError
@@ -62,7 +63,9 @@ class Plan:
     def digest(self) -> str:
         """Return the SHA-256 over transitions, targets and rule verdicts, not measurements."""
         moves = [[m.host, m.samu_id, m.before, m.after] for m in self.transitions]
-        verdicts = sorted({(f.rule, f.blocks) for f in self.findings})
+        verdicts = sorted(
+            {(f.rule, f.blocks) for f in self.findings if f.blocks or f.rule not in NOT_AWAITED}
+        )
         return digest_of(
             canonical_bytes(
                 {
@@ -103,13 +106,14 @@ def build_plan(
     read_at: datetime,
     untrimmed: int = 0,
     alone: bool = False,
+    database: DatabaseWord | None = None,
 ) -> Plan:
     """Plan the move of `samus` to `to` from what was read at `read_at`."""
     chosen = tuple(sorted({platform.samu(s).samu_id for s in samus}))
     modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in chosen}
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,
-        modes=modes, untrimmed=untrimmed, alone=alone,
+        modes=modes, untrimmed=untrimmed, alone=alone, database=database,
     )  # fmt: skip
     return Plan(
         verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,

@@ -34,6 +34,26 @@ class PlaybookRun:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatabaseWord:
+    """What can be said of the platform's database: whether it holds, and why not."""
+
+    holds: bool
+    said: str
+
+
+class AskDatabase(Protocol):
+    """Asks the platform's database."""
+
+    def __call__(self) -> DatabaseWord | None:
+        """Return its word; None where the platform declares no database. Never raises."""
+
+
+def no_database() -> DatabaseWord | None:
+    """Stand where the platform declares no database."""
+    return None
+
+
 class Targets(Protocol):
     """The fences of the targets, reached without a playbook: never a change of mode."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.state import State
@@ -28,6 +29,8 @@ class Facts:
     modes: Mapping[str, ModeReading]
     #: Entries the coordination service still holds, not yet safe on a majority of replicas.
     untrimmed: int = 0
+    #: The word of the platform's database; None where there is none, or nobody waited for it.
+    database: DatabaseWord | None = None
     #: Judged by a site that is cut off and acts alone: what it cannot read does not stop it.
     alone: bool = False
 
@@ -134,6 +137,11 @@ def _held(facts: Facts) -> _Said:
             )
 
 
+def _database(facts: Facts) -> _Said:
+    if facts.database is not None and not facts.database.holds:
+        yield f"the database does not hold: {facts.database.said}", "sisamu quorum check"
+
+
 _RULES: Mapping[str, Callable[[Facts], _Said]] = {
     "test-number": _test_number,
     "routers-read": _routers_read,
@@ -144,6 +152,7 @@ _RULES: Mapping[str, Callable[[Facts], _Said]] = {
     "leader-paused": _paused,
     "journal-untrimmed": _untrimmed,
     "target-held": _held,
+    "database-quorum": _database,
 }
 
 #: Which verbs a rule blocks; for all others it is a finding, printed and journalled.
@@ -157,10 +166,15 @@ MATRIX: Mapping[str, frozenset[Verb]] = {
     "leader-paused": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
     "journal-untrimmed": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
     "target-held": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
+    "database-quorum": frozenset({Verb.SWITCHOVER, Verb.FAILBACK}),
 }
 
 #: Rules about what a cut-off site cannot have: for whoever acts alone they are findings.
-NOT_ALONE = frozenset({"routers-read", "mode-known", "leader-paused", "journal-untrimmed"})
+NOT_ALONE = frozenset(
+    {"routers-read", "mode-known", "leader-paused", "journal-untrimmed", "database-quorum"}
+)
+#: Rules a rescue does not wait for: what they find, if in time, is told and no part of a plan.
+NOT_AWAITED = frozenset({"database-quorum"})
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:

@@ -21,7 +21,7 @@ from typing import Any
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
-from sisamu_ops.failover.ports import PlaybookRun, RunEnd
+from sisamu_ops.failover.ports import AskDatabase, PlaybookRun, RunEnd, no_database
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Envelope, Request, Verb, inbox_name, new_request
 from sisamu_ops.failover.state import State
@@ -229,6 +229,7 @@ class World:
     standing: frozenset[str] = frozenset()
     rules: Rules = field(default_factory=some_rules)
     holders: frozenset[str] = frozenset({"local"})
+    database: AskDatabase = no_database
 
     def ask(self, verb: Verb, **fields: Any) -> Request:
         """Put a request of the on-call engineer into the inbox."""
@@ -291,6 +292,7 @@ class World:
             signatures=signatures, now=lambda: self.now,
             open_peer=lambda site: nullcontext(LocalFiles(self.directory / "nobody")),
             rules=lambda: self.rules, keep=lambda contents: self.holders,
+            database=lambda: self.database(),
         )  # fmt: skip
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.request import (
     Envelope,
     Request,
@@ -367,6 +371,12 @@ def moved_by_hand(world: World) -> None:
         world.fences.ask(host, "apply", {"token": HAND.to_json(), "change": {"300": now}})
 
 
+def database_lost(world: World) -> None:
+    """The database has no majority, or nobody can say."""
+    lost = DatabaseWord(holds=False, said="galera LOST: no data node serves")
+    world.database = lambda: lost
+
+
 BREAKS: dict[str, list[Callable[[World], None]]] = {
     "test-number": [no_test_number],
     "routers-read": [cut_router],
@@ -376,6 +386,7 @@ BREAKS: dict[str, list[Callable[[World], None]]] = {
     "leader-paused": [paused],
     "journal-untrimmed": [unreplicated],
     "target-held": [moved_by_hand],
+    "database-quorum": [database_lost],
 }
 CASES = [(rule, how) for rule, hows in BREAKS.items() for how in hows]
 
@@ -434,6 +445,44 @@ def test_a_sound_platform_breaks_no_rule(verb: Verb, world: World) -> None:
     answer = answers(world, enveloped(request))[-1]
     assert (answer.kind, answer.data["findings"]) == ("request.accepted", [])
     assert world.state().operations[request.request_id].outcome is Outcome.DONE
+
+
+def test_a_database_that_holds_blocks_nothing(world: World) -> None:
+    """Its good word is no finding."""
+    world.database = lambda: DatabaseWord(holds=True, said="galera QUORATE")
+    (answer,) = answers(world, enveloped(a_request(Verb.SWITCHOVER)))
+    assert (answer.kind, answer.data["findings"]) == ("request.accepted", [])
+
+
+def test_a_rescue_does_not_wait_for_the_database(world: World) -> None:
+    """A database that does not answer holds up planned work, and no rescue."""
+    answered = Event()
+
+    def hang() -> None:
+        answered.wait(20)
+
+    world.database = hang
+    began = monotonic()
+    try:
+        (answer,) = answers(world, enveloped(a_request()))
+        assert monotonic() - began < 10
+    finally:
+        answered.set()
+    assert (answer.kind, answer.data["findings"]) == ("request.accepted", [])
+
+
+def test_a_database_whose_asking_fails_does_not_count_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned work is refused: nobody can say whether it holds."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    world.database = fail
+    (answer,) = answers(world, enveloped(a_request(Verb.SWITCHOVER)))
+    assert answer.data["rules"] == ["database-quorum"]
 
 
 def test_moving_to_where_it_is_blocks_a_switchover_only(world: World) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
+from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.rules import MATRIX
@@ -116,6 +117,22 @@ def test_each_decision_changes_the_digest(platform: Platform) -> None:
         plan(replace(platform, routers=("otn-lyon", "otn-paris"))),
     ]
     assert len({one.digest for one in plans}) == len(plans)
+
+
+def test_what_a_rescue_does_not_wait_for_is_no_part_of_its_plan(platform: Platform) -> None:
+    """The database's word may come too late for it; planned work waits, and there it counts."""
+    lost = DatabaseWord(holds=False, said="LOST")
+    for verb in (Verb.FAILOVER, Verb.SWITCHOVER):
+        made = [
+            build_plan(
+                platform=platform, state=State(epoch=9), verb=verb, samus=("300",), read_at=START,
+                to="backup", readings=healthy(platform), database=word,
+            )
+            for word in (None, lost)
+        ]  # fmt: skip
+        assert [f.rule for f in made[1].findings] == ["database-quorum"]
+        assert (made[0].digest == made[1].digest) == (verb is Verb.FAILOVER)
+        assert bool(made[1].blocked_by) == verb.planned
 
 
 def test_the_matrix_blocks_no_rescue() -> None:

@@ -1,0 +1,41 @@
+"""Read what a plan is made from: the targets, and beside them what can be said of the database.
+
+Planned work waits for the database's word. A rescue does not: it takes the word if it is there when
+the targets have been read, or a tenth of a second later, and else goes without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from threading import Thread
+
+from sisamu_ops.failover.ports import AskDatabase, DatabaseWord, Targets
+from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import Verb
+
+#: What a rescue gives the database beside the time it takes to read the targets, in seconds.
+GRACE_S = 0.1
+_UNHEARD = DatabaseWord(holds=False, said="it could not be asked")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Every target's reading, and the database's word, where there is one."""
+
+    readings: Mapping[str, Reading]
+    database: DatabaseWord | None = None
+
+
+def read_snapshot(
+    targets: Targets, hosts: Collection[str], database: AskDatabase, verb: Verb
+) -> Snapshot:
+    """Read targets and database at the same time; see above for who waits."""
+    words: list[DatabaseWord | None] = []
+    # A daemon: nobody's exit may wait for a database that does not answer.
+    asking = Thread(target=lambda: words.append(database()), daemon=True)
+    asking.start()
+    readings = targets.read(hosts)
+    asking.join(None if verb.planned else GRACE_S)
+    unheard = _UNHEARD if verb.planned else None
+    return Snapshot(readings=readings, database=words[0] if words else unheard)
