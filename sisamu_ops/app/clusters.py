@@ -16,6 +16,7 @@ from sisamu_ops.quorum.capture import Capture, ClusterKind, Declared
 from sisamu_ops.quorum.galera.assess import assess_galera
 from sisamu_ops.quorum.provider import Provider, Shells
 from sisamu_ops.quorum.rac.assess import assess_rac
+from sisamu_ops.quorum.verdict import Verdict
 from sisamu_ops.quorum.zookeeper import assess_zookeeper
 
 #: A glance does not wait longer for a command, and for all of a host, in milliseconds.
@@ -62,8 +63,13 @@ def glance_at_database(platform: Platform, *, key: Callable[[], Path]) -> Mappin
 
 
 def hear_database(platform: Platform, key: Path) -> DatabaseWord | None:
-    """Return whether the database holds; None where none is declared."""
+    """Return whether the database holds; None where none is declared.
+
+    What cannot be told is asked for once more: a membership that changes is settled by then.
+    """
     facts = glance_at_database(platform, key=lambda: key)
+    if facts is not None and facts["verdict"] == Verdict.UNKNOWN.value:
+        facts = glance_at_database(platform, key=lambda: key)
     if facts is None:
         return None
     why = [one["message"] for one in facts["findings"][:1]]

@@ -119,3 +119,24 @@ def test_status_and_doctor_speak_of_the_database(desk: Desk) -> None:
     assert without == dict.fromkeys(("paris", "lyon", "lille"), "DEGRADED")
     checks = {one["check"]: one for one in desk.read("doctor")}
     assert checks["database"]["ok"]
+
+
+def test_planned_moves_wait_for_the_database_and_rescues_do_not(desk: Desk) -> None:
+    """Quorum lost: a switchover is refused by its rule, a failover goes on and says so."""
+    desk.settle("nominal")
+    await_that(lambda: missing_from_cluster(desk.lab.place) == "", 20)
+    desk.lab.stop(("galera-lyon", "garbd-lille"), kill=True)
+    try:
+        await_that(lambda: desk.read("status")["database"]["verdict"] == "LOST", 20)
+        planned = ("switchover", "start", "--samu", "300", "--reason", "maintenance")
+        refused = desk.run(*planned, code=3)
+        assert "database-quorum" in refused.stderr and "sisamu quorum check" in refused.stderr
+        desk.run("failover", "start", "--samu", "300", "--reason", "platform down")
+        findings = desk.last_operation()["findings"]
+        assert any(one.startswith("database-quorum: ") for one in findings)
+        desk.run("failback", "start", "--samu", "300", "--reason", "back", code=3)
+    finally:
+        desk.lab.start(("galera-lyon", "garbd-lille"))
+    await_that(lambda: missing_from_cluster(desk.lab.place) == "", 40)
+    desk.run("failback", "start", "--samu", "300", "--reason", "back")
+    assert desk.samu()["mode"] == "nominal"
