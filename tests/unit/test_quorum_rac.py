@@ -198,6 +198,45 @@ def test_the_third_slot_of_flex_asm_is_spare_on_two_nodes() -> None:
     assert "resource.down" in ids(with_output(healthy(), "stat_res", second))
 
 
+def listed(*resources: str) -> str:
+    """Return the healthy listing with further cluster resources of one row each."""
+    rows = "".join(f"{one}\n" for one in resources)
+    return healthy().stat_res().replace("ora.cvu\n", f"{rows}ora.cvu\n")
+
+
+DOWN_ROW = "      1        ONLINE  OFFLINE                               STABLE"
+
+
+@pytest.mark.parametrize(
+    ("resource", "finding"),
+    [
+        ("ora.samu.scanner.svc", "service.down"),
+        ("ora.LISTENER_SCAN4.lsnr", None),
+        ("ora.scan4_net2.vip", None),
+        ("ora.qosmserver", None),
+        ("ora.MGMTLSNR", None),
+        ("ora.gns", None),
+        ("vip", "resource.down"),
+        ("ora.db", "instance.down"),
+        ("xag.goldengate", "resource.down"),
+        ("mine", "resource.down"),
+    ],
+)
+def test_what_a_resource_is_follows_from_its_whole_name(resource: str, finding: str | None) -> None:
+    """A service called scanner is no SCAN; names of no form known are read all the same."""
+    capture = with_output(healthy(), "stat_res", listed(resource, DOWN_ROW))
+    assert (ids(capture) - {"evidence.differs"}) == ({finding} if finding else set())
+    assert resource in str(assess_rac(capture).findings)
+
+
+def test_only_a_nodes_own_address_can_have_failed_over() -> None:
+    """The address of GNS, or of an application, runs on whichever node it likes."""
+    row = "      1        ONLINE  ONLINE       rac2                     STABLE"
+    for resource in ("ora.gns.vip", "ora.calls.vip", "app.vip"):
+        capture = with_output(healthy(), "stat_res", listed(resource, row))
+        assert assess_rac(capture).verdict is Verdict.QUORATE, resource
+
+
 def test_a_mounted_physical_standby_is_no_fault() -> None:
     """INTERMEDIATE, Mounted (Closed): as it should be, where the broker calls it a standby."""
     standby = broker().replace("samu    - Primary", "samu_p  - Primary").replace("samu_s", "samu")

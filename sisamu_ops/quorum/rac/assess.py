@@ -120,7 +120,7 @@ def _from_resources(hosts: tuple[HostReading, ...]) -> list[Mapping[str, Any]]:
         if rows := one.stat_res.of_kind("db"):
             return [
                 {
-                    "name": f"{row.resource.split('.')[1]} {row.ordinal}".strip(),
+                    "name": f"{row.subject or row.resource} {row.ordinal}",
                     "node": row.server or None,
                     "running": row.state in ("ONLINE", "INTERMEDIATE"),
                     "status": row.details or None,

@@ -16,6 +16,7 @@ _LEGACY = re.compile(
     re.IGNORECASE,
 )
 _LEGACY_HEADER = re.compile(r"^Name\s+Type\s+Target\s+State\s+Host$", re.IGNORECASE)
+_SCAN = re.compile(r"^ora\.(?:LISTENER_SCAN\d+\w*\.lsnr|scan\d+\w*\.vip)$", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"^(?P<name>[A-Z_]+)=(?P<value>.*)$")
 
 
@@ -43,6 +44,20 @@ class ResourceRow:
         `ora.DATA.dg(ora.asmgroup)` is a `dg`; `ora.asm` is `asm`.
         """
         return self.resource.split("(")[0].rsplit(".", 1)[-1].casefold()
+
+    @property
+    def subject(self) -> str:
+        """Return whose resource it is: the node of an address, the database of an instance.
+
+        `samu` of `ora.samu.db`; empty for a name of another form.
+        """
+        parts = self.resource.split("(")[0].split(".")
+        return parts[1] if len(parts) > 2 and parts[0].casefold() == "ora" else ""
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether it is a SCAN listener or address, by Oracle's own naming."""
+        return _SCAN.match(self.resource) is not None
 
     def __str__(self) -> str:
         """Name it as a person would look it up."""

@@ -84,7 +84,7 @@ def _says_too_little(one: HostReading, name: str) -> bool:
     if status is None or one.crs_down:
         return False
     if name == "srvctl_scan_listener":
-        registered = any("scan" in row.resource.casefold() for row in one.stat_res.rows)
+        registered = any(row.is_scan for row in one.stat_res.rows)
         return registered and not status.scan_listeners
     if name == "srvctl_service":
         return bool(one.stat_res.of_kind("svc")) and not status.services

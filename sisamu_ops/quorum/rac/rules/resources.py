@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sisamu_ops.quorum.rac.commands import (
-    ASK_AGAIN,
-)
+from sisamu_ops.quorum.rac.commands import ASK_AGAIN
 from sisamu_ops.quorum.rac.layouts import ResourceRow
 from sisamu_ops.quorum.rac.membership import node_key
 from sisamu_ops.quorum.rac.reading import HostReading, NodeFact, Readings
@@ -17,6 +15,7 @@ _CLOCK_LIMIT_MS = 1_000
 #: Resources whose fault is worth a word and no more: calls and data do not need them.
 _MINOR = frozenset(
     {"cvu", "qosmserver", "ons", "chad", "gsd", "oc4j", "proxy_advm", "rhpserver", "crf", "diskmon"}
+    | {"gns", "mgmtdb", "mgmtlsnr"}
 )
 
 
@@ -33,7 +32,7 @@ def check_resources(readings: Readings) -> Iterator[Finding]:
 
 
 def _is_fault(row: ResourceRow, readings: Readings) -> bool:
-    if _failed_over(row):
+    if _failed_over(row, readings):
         return True
     return row.faulty and not _spare_slot(row, readings)
 
@@ -48,13 +47,13 @@ def _spare_slot(row: ResourceRow, readings: Readings) -> bool:
     return "asmgroup" in row.resource.casefold() and row.ordinal > max(everybody, members, 1)
 
 
-def _failed_over(row: ResourceRow) -> bool:
+def _failed_over(row: ResourceRow, readings: Readings) -> bool:
     """Say whether a node's address is on another node (or a row says so, wherever it stands)."""
     if "FAILED OVER" in row.details.upper():
         return True
-    node = row.resource.split(".")[1] if row.resource.count(".") >= 2 else ""
-    elsewhere = row.kind == "vip" and row.server and node_key(node) != node_key(row.server)
-    return bool(elsewhere) and not node.casefold().startswith("scan")
+    node = node_key(row.subject)
+    nodes = {node_key(one.name) for one in readings.nodes}
+    return row.kind == "vip" and node in nodes and row.server != "" and node != node_key(row.server)
 
 
 def _resource_finding(row: ResourceRow, one: HostReading, readings: Readings) -> Finding:
@@ -72,11 +71,11 @@ def _resource_finding(row: ResourceRow, one: HostReading, readings: Readings) ->
 
 def _resource_judgement(row: ResourceRow, readings: Readings) -> tuple[str, Severity, str]:
     start = f"crsctl stat res {row.resource} -v, then start what is down"
-    if _failed_over(row):
+    if _failed_over(row, readings):
         return "vip.failed-over", Severity.DEGRADED, "bring the node back; its address follows"
-    if "scan" in row.resource.casefold():
+    if row.is_scan:
         return "scan.down", Severity.WARNING, "srvctl start scan_listener"
-    if row.kind in _MINOR or "gns" in row.kind:
+    if row.kind in _MINOR or row.subject.casefold() == "gns":
         return "resource.minor", Severity.WARNING, start
     if row.kind == "db":
         if "MOUNTED" in row.details.upper() and is_standby(row, readings):
@@ -91,8 +90,7 @@ def _resource_judgement(row: ResourceRow, readings: Readings) -> tuple[str, Seve
 
 def is_standby(row: ResourceRow, readings: Readings) -> bool:
     """Say whether a database resource is a physical standby, by the broker's word."""
-    database = row.resource.split(".")[1]
-    roles = [one.broker.role_of(database) for one in readings.speaking]
+    roles = [one.broker.role_of(row.subject) for one in readings.speaking]
     return any(role.startswith("physical standby") for role in roles)
 
 
@@ -130,8 +128,7 @@ def check_clock(readings: Readings) -> Iterator[Finding]:
 def check_addresses(readings: Readings) -> Iterator[Finding]:
     """Find nodes whose virtual address is not listed while those of others are."""
     for one in readings.speaking:
-        names = [row.resource.split(".")[1] for row in one.stat_res.of_kind("vip")]
-        listed = {node_key(name) for name in names if not name.casefold().startswith("scan")}
+        listed = {node_key(row.subject) for row in one.stat_res.of_kind("vip") if not row.is_scan}
         missing = [node.name for node in _members(readings) if node_key(node.name) not in listed]
         if listed and missing:
             yield Finding(
