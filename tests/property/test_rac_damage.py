@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sisamu_ops.quorum.capture import Capture, Declared, HostCapture, Output
 from sisamu_ops.quorum.rac.assess import assess_rac
+from sisamu_ops.quorum.rac.commands import COMMANDS
 from sisamu_ops.quorum.verdict import Verdict
 from tests.support.rac import Rac, broker, healthy
 
@@ -269,6 +270,32 @@ def test_the_same_damage_to_every_output_never_makes_a_verdict_better(
         capture = _damaged(capture, host, name, damages)
     after = assess_rac(capture)
     assert RANK[after.verdict] >= RANK[before], (world, before, after.findings)
+
+
+_WORDS = sorted(
+    {
+        word
+        for rac in (healthy(), healthy(old=True, broker=broker()), healthy(down=_OUT))
+        for said in (*rac.outputs("rac1").values(), *rac.outputs("rac2").values())
+        for word in said.split()
+    }
+    | {"ora.", ".vip", "vip", "ora.vip", "(", ")", "[", "1.", "-1", "$", ":", "Located", "9" * 30}
+)
+_LINES = st.lists(
+    st.tuples(st.sampled_from(("", " ", " " * 6, " " * 61)), st.lists(st.sampled_from(_WORDS)))
+).map(lambda lines: "\n".join(indent + " ".join(words) for indent, words in lines).encode())
+
+
+@_settings(CASES // 3)
+@given(said=st.dictionaries(st.sampled_from(sorted(COMMANDS)), _LINES, min_size=1))
+def test_words_in_any_order_raise_nothing(said: dict[str, bytes]) -> None:
+    """What a node might print, its words and lines thrown together: no crash, no good news."""
+    capture = healthy(offline=frozenset({0, 1})).capture()
+    outputs = {name: Output(content=content, status=0) for name, content in said.items()}
+    told = HostCapture(outputs={**capture.hosts["rac1"].outputs, **outputs})
+    after = assess_rac(replace(capture, hosts={**capture.hosts, "rac1": told}))
+    assert RANK[after.verdict] == RANK[Verdict.LOST], after.findings
+    assert assess_rac(replace(capture, hosts={"rac1": told})).verdict is not Verdict.QUORATE
 
 
 @pytest.mark.parametrize("world", WITNESSES)
