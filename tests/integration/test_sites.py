@@ -372,6 +372,7 @@ def test_versions_may_be_mixed_while_an_upgrade_rolls(begin: Begin) -> None:
     sites.members["lyon"].rules = some_rules(version="0.2.0")
     sites.await_agreed(service)
     assert sites.problems(service, "lyon") == set()
+    await_that(lambda: "lyon" in service.contenders(), 20)
     sites.ask(service, Verb.TRANSFER, to="lyon")
     await_that(lambda: leader_of(service) == "lyon", 20)
     adopt(sites, service, "lyon")
