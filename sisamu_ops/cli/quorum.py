@@ -31,13 +31,16 @@ def quorum() -> None:
     """Whether the database holds, and what it would survive."""
 
 
-def _cluster_options(command: Command) -> Command:
-    kind = click.option(
+def _kind_option(command: Command) -> Command:
+    return click.option(
         "--kind",
         type=click.Choice(["oracle_rac", "galera", "zookeeper"]),
         default=None,
         help="Which cluster; the platform's database, or what the capture says, unless given.",
-    )
+    )(command)
+
+
+def _cluster_options(command: Command) -> Command:
     capture = click.option(
         "--capture",
         "directory",
@@ -45,7 +48,7 @@ def _cluster_options(command: Command) -> Command:
         default=None,
         help="Judge a capture instead of asking: DIR/<host>/<name>.txt.",
     )
-    return kind(capture(command))
+    return _kind_option(capture(command))
 
 
 @quorum.command()
@@ -119,12 +122,7 @@ def what_if(
 
 
 @quorum.command()
-@click.option(
-    "--kind",
-    type=click.Choice(["oracle_rac", "galera", "zookeeper"]),
-    default=None,
-    help="Which cluster; the platform's database unless given.",
-)
+@_kind_option
 @click.option(
     "--out",
     "directory",

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sisamu_ops.quorum.asking import Script, read_answer
 from sisamu_ops.quorum.assessment import Assessment
-from sisamu_ops.quorum.capture import Capture, HostCapture
+from sisamu_ops.quorum.capture import Capture, Declared, HostCapture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +50,12 @@ def new_mark() -> str:
 
 
 def ask_hosts(
-    shells: Shells, scripts: Mapping[str, Script], *, deadline_s: float
-) -> dict[str, HostCapture]:
+    shells: Shells, scripts: Mapping[str, Script], declared: Declared, *, deadline_s: float
+) -> Capture:
     """Ask every host its script, and return what each said."""
     heard = shells.run({host: s.text() for host, s in scripts.items()}, deadline_s=deadline_s)
-    return {host: _capture(scripts[host], one) for host, one in heard.items()}
+    hosts = {host: _capture(scripts[host], one) for host, one in heard.items()}
+    return Capture(declared=declared, hosts=hosts)
 
 
 def _capture(script: Script, heard: Heard) -> HostCapture:

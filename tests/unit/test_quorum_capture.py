@@ -13,7 +13,7 @@ from sisamu_ops.app.clusters import judge_capture
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.quorum.archive import read_archive, write_capture
 from sisamu_ops.quorum.asking import CUT_OFF, DATABASE, Question, Script, read_answer
-from sisamu_ops.quorum.capture import OUTPUT_LIMIT_BYTES, TIMED_OUT, Capture, HostCapture
+from sisamu_ops.quorum.capture import OUTPUT_LIMIT_BYTES, TIMED_OUT, Capture, Declared, HostCapture
 from sisamu_ops.quorum.provider import Heard, ask_hosts
 from tests.support.galera import ensemble, galera, node, server
 from tests.support.rac import healthy
@@ -133,8 +133,9 @@ def test_a_host_that_said_nothing_of_use_was_not_reached(heard: Heard, reason: s
         def run(self, scripts: dict[str, str], *, deadline_s: float) -> dict[str, Heard]:
             return dict.fromkeys(scripts, heard)
 
-    captured = ask_hosts(One(), {"rac1": script((asked("a", "echo"),))}, deadline_s=1)
-    assert captured == {"rac1": HostCapture(unreachable=reason)}
+    scripts = {"rac1": script((asked("a", "echo"),))}
+    captured = ask_hosts(One(), scripts, Declared(), deadline_s=1)
+    assert captured.hosts == {"rac1": HostCapture(unreachable=reason)}
 
 
 # --- on disk -----------------------------------------------------------------------------

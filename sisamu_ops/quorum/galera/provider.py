@@ -34,10 +34,7 @@ class GaleraProvider:
     def capture(self) -> Capture:
         """Ask the data nodes; what one does not say is not in the capture."""
         scripts = {name: self._script(host) for name, host in self.hosts.items()}
-        return Capture(
-            declared=self.declared,
-            hosts=ask_hosts(self.shells, scripts, deadline_s=self.deadline_s),
-        )
+        return ask_hosts(self.shells, scripts, self.declared, deadline_s=self.deadline_s)
 
     def assess(self, capture: Capture) -> Assessment:
         """Judge a capture."""

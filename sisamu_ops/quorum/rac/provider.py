@@ -43,10 +43,7 @@ class RacProvider:
     def capture(self) -> Capture:
         """Ask the nodes; what a node does not say is not in the capture."""
         scripts = {name: self._script(name, host) for name, host in self.hosts.items()}
-        return Capture(
-            declared=self.declared,
-            hosts=ask_hosts(self.shells, scripts, deadline_s=self.deadline_s),
-        )
+        return ask_hosts(self.shells, scripts, self.declared, deadline_s=self.deadline_s)
 
     def assess(self, capture: Capture) -> Assessment:
         """Judge a capture."""
