@@ -23,6 +23,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: Verdict → exit code; and for checks that a monitoring system runs.
 EXITS = {"QUORATE": 0, "DEGRADED": 3, "LOST": 4, "UNKNOWN": 6}
 NAGIOS = {"QUORATE": 0, "DEGRADED": 1, "LOST": 2, "UNKNOWN": 3}
+#: The order in which losses are listed: site by site first.
+_SCOPES = ("site", "node", "voting file")
 _NAGIOS_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
@@ -269,8 +271,7 @@ def _print_prospects(prospects: tuple[Prospect, ...], output: str) -> None:
     facts = [one.to_json() for one in prospects]
 
     def table() -> None:
-        ordered = sorted(facts, key=lambda one: ("site", "node").index(one["scope"][0])
-                         if one["scope"][0] in ("site", "node") else 2)  # fmt: skip
+        ordered = sorted(facts, key=lambda one: _SCOPES.index(one["scope"][0]))
         rows = [
             (
                 one["scope"][0],
@@ -302,8 +303,8 @@ def _print_nothing(today: Verdict, names: tuple[str, ...], output: str) -> None:
 def _print_prospect(facts: Mapping[str, Any]) -> None:
     lost = ", ".join(f"{s} {n}" for s, n in zip(facts["scope"], facts["lose"], strict=True))
     click.echo(wrapped(f"{lost} ({facts['manner'][0]})", "losing: "))
-    click.echo(f"{facts['verdict']}: {facts['reason']}")
-    click.echo(f"  goes on:       {', '.join(facts['survivors']) or 'nobody'}")
+    click.echo(wrapped(facts["reason"], f"{facts['verdict']}: "))
+    click.echo(wrapped(", ".join(facts["survivors"]) or "nobody", "  goes on:       "))
     if facts["services_left"] or facts["services_lost"]:
-        click.echo(f"  services left: {', '.join(facts['services_left']) or 'none'}")
-        click.echo(f"  moved or lost: {', '.join(facts['services_lost']) or 'none'}")
+        click.echo(wrapped(", ".join(facts["services_left"]) or "none", "  services left: "))
+        click.echo(wrapped(", ".join(facts["services_lost"]) or "none", "  moved or lost: "))
