@@ -65,7 +65,7 @@ def run_calls(
             for router, share in shares.items()
             if share
         ]
-        _await(runs, stop, deadline=monotonic() + duration_s + hold_ms / 1000 + _GRACE_S)
+        _await(runs, stop, duration_s, after_s=hold_ms / 1000 + _GRACE_S)
         records = [record for run in runs for record in run.records()]
     return sorted(records, key=lambda record: record.invited_at_ms)
 
@@ -146,14 +146,19 @@ class _SippRun:
         return read_call_log(self.log.read_text("utf-8", "replace"), self.via)
 
 
-def _await(runs: list[_SippRun], stop: Event | None, deadline: float) -> None:
-    """Wait for every SIPp to finish; none is left behind, whatever happens."""
+def _await(runs: list[_SippRun], stop: Event | None, duration_s: float, after_s: float) -> None:
+    """Wait for every SIPp to finish; none is left behind, whatever happens.
+
+    `after_s` is what calls in progress have to end, once no new one is placed.
+    """
     stop = stop or Event()
     stopping = False
+    deadline = monotonic() + duration_s + after_s
     try:
         while (running := _running(runs)) and monotonic() < deadline:
             if stop.is_set() and not stopping:
                 stopping = True
+                deadline = min(deadline, monotonic() + after_s)
                 _signal(runs, signal.SIGUSR1)  # SIPp's own `q`: no new call, finish the others
             if stopping:
                 with suppress(subprocess.TimeoutExpired):
