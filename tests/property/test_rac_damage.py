@@ -304,12 +304,27 @@ def test_no_line_of_the_only_witness_can_be_spared(world: str) -> None:
     capture, (host, _, name) = CAPTURES[world], WITNESSES[world]
     before = assess_rac(capture).verdict
     lines = capture.hosts[host].outputs[name].content.split(b"\n")
-    said = [b"\n".join(lines[:i] + lines[i + n :]) for i in range(len(lines)) for n in (1, 2)]
-    said += [b"\n".join(lines[:i]) for i in range(len(lines))]
+    said = _shortened(lines) + [b"\n".join(lines[:i]) for i in range(len(lines))]
     said += [_wrap(b"\n".join(lines), width, "") for width in range(1, 100)]
     for content in said:
         after = assess_rac(_damaged(capture, host, name, [lambda _, c=content: c]))
         assert RANK[after.verdict] >= RANK[before], (after.findings, content.decode())
+
+
+@pytest.mark.parametrize("world", WITNESSES)
+def test_no_line_of_who_contradicts_the_witness_can_be_spared(world: str) -> None:
+    """The other node says the same of all the rest: what it leaves out is missed elsewhere."""
+    capture, (host, _, name) = CAPTURES[world], WITNESSES[world]
+    before = assess_rac(capture).verdict
+    other = next(one for one in capture.hosts if one != host)
+    for content in _shortened(capture.hosts[other].outputs[name].content.split(b"\n")):
+        after = assess_rac(_damaged(capture, other, name, [lambda _, c=content: c]))
+        assert RANK[after.verdict] >= RANK[before], (after.findings, content.decode())
+
+
+def _shortened(lines: list[bytes]) -> list[bytes]:
+    """Return the text without each line, and without each pair of neighbours."""
+    return [b"\n".join(lines[:i] + lines[i + n :]) for i in range(len(lines)) for n in (1, 2)]
 
 
 def test_a_missing_output_never_makes_a_verdict_better() -> None:
