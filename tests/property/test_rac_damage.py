@@ -21,7 +21,7 @@ from tests.support.rac import Rac, broker, healthy
 
 #: LOST and UNKNOWN both stand in the way of planned changes: neither is better than the other.
 RANK = {Verdict.QUORATE: 0, Verdict.DEGRADED: 1, Verdict.UNKNOWN: 2, Verdict.LOST: 2}
-CASES = int(os.environ.get("SISAMU_DAMAGE_CASES", "600"))
+CASES = int(os.environ.get("SISAMU_DAMAGE_CASES", "300"))
 
 _FOUR = {
     "nodes": ("rac1", "rac2", "rac3", "rac4"),
