@@ -10,7 +10,7 @@ from typing import Any
 from sisamu_ops.quorum.capture import ClusterKind
 from sisamu_ops.quorum.cluster import Cluster
 from sisamu_ops.quorum.verdict import Finding, Severity, Verdict, conclude, gravest_first
-from sisamu_ops.quorum.what_if import Prospect, Scope, foresee, foresee_each, worst_single_loss
+from sisamu_ops.quorum.what_if import Prospect, Scope, foresee, foresee_each, worst_of
 
 #: Verdicts under which nothing planned is begun; a rescue is never stopped by them.
 BLOCKS_PLANNED = frozenset({Verdict.LOST, Verdict.UNKNOWN})
@@ -48,7 +48,7 @@ class Assessment:
     @cached_property
     def worst(self) -> Prospect | None:
         """Return the single loss that would hurt most today."""
-        return None if self.blocks_planned else worst_single_loss(self.cluster)
+        return worst_of(self.prospects)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as data; keys as in docs/json.md."""
@@ -121,7 +121,9 @@ def assess(
     """Conclude: findings as read, and those that follow from what one more loss would do."""
     found = tuple(findings)
     if conclude(found) not in BLOCKS_PLANNED:
-        found += tuple(_margin(cluster)) + tuple(_sites(cluster, site_loss_degrades))
+        prospects = foresee_each(cluster)
+        found += tuple(_margin(cluster, prospects))
+        found += tuple(_sites(cluster, prospects, site_loss_degrades))
     return Assessment(
         cluster=cluster,
         findings=gravest_first(found),
@@ -131,9 +133,9 @@ def assess(
     )
 
 
-def _margin(cluster: Cluster) -> Iterator[Finding]:
+def _margin(cluster: Cluster, prospects: tuple[Prospect, ...]) -> Iterator[Finding]:
     """Find single losses that would end quorum now, on a cluster built to survive them."""
-    fatal = [p for p in foresee_each(cluster) if p.losses[0].scope is not Scope.SITE]
+    fatal = [p for p in prospects if p.losses[0].scope is not Scope.SITE]
     fatal = [p for p in fatal if p.verdict is Verdict.LOST]
     whole = cluster.whole()
     built = [p for p in fatal if foresee(whole, p.losses).verdict is not Verdict.LOST]
@@ -147,12 +149,12 @@ def _margin(cluster: Cluster) -> Iterator[Finding]:
         )
 
 
-def _sites(cluster: Cluster, degrades: bool) -> Iterator[Finding]:
+def _sites(cluster: Cluster, prospects: tuple[Prospect, ...], degrades: bool) -> Iterator[Finding]:
     """Find sites whose loss would end quorum; on a cluster of one site that is how it was built."""
-    prospects = [p for p in foresee_each(cluster) if p.losses[0].scope is Scope.SITE]
+    of_sites = [p for p in prospects if p.losses[0].scope is Scope.SITE]
     alone = len(cluster.sites) == 1
     for verdict, said in ((Verdict.LOST, "would end quorum"), (Verdict.UNKNOWN, "is not foreseen")):
-        found = [one for one in prospects if one.verdict is verdict]
+        found = [one for one in of_sites if one.verdict is verdict]
         if found:
             names = " or ".join(one.losses[0].name for one in found)
             harmless = alone and not degrades

@@ -11,7 +11,7 @@ leave in good order at the same moment are a race (`_sure_to_count`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -145,7 +145,12 @@ def foresee_each(cluster: Cluster) -> tuple[Prospect, ...]:
 
 def worst_single_loss(cluster: Cluster) -> Prospect | None:
     """Return the single loss that would hurt most; of several that end quorum, the smallest."""
-    return max(foresee_each(cluster), key=_harm, default=None)
+    return worst_of(foresee_each(cluster))
+
+
+def worst_of(prospects: Iterable[Prospect]) -> Prospect | None:
+    """Return the prospect that would hurt most; None of none."""
+    return max(prospects, key=_harm, default=None)
 
 
 _RACE = (
@@ -381,9 +386,3 @@ def _choose_zookeeper(cluster: Cluster, groups: list[_Group]) -> tuple[frozenset
     if len(largest.members) < required:
         return frozenset(), f"{reason}, {required} are required"
     return largest.members, reason
-
-
-def iter_site_prospects(cluster: Cluster) -> Iterator[Prospect]:
-    """Give what the loss of each site would leave."""
-    for site in cluster.sites:
-        yield foresee(cluster, [Loss(name=site, scope=Scope.SITE)])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from sisamu_ops.quorum.asking import CUT_OFF
 from sisamu_ops.quorum.capture import TIMED_OUT, Capture, Declared, HostCapture, Output
 from sisamu_ops.quorum.rac.broker import Broker, read_broker
 from sisamu_ops.quorum.rac.commands import BROKER, COMMANDS, ESSENTIAL, EXPECTED
@@ -179,6 +180,8 @@ def _status_complaint(reading: HostReading, name: str, output: Output) -> Iterat
     said = next(iter(read_text(output).lines), "").strip()[:80]
     if output.status == TIMED_OUT:
         yield "no answer in time"
+    elif output.status == CUT_OFF:
+        yield "the connection ended half-way"
     elif output.status == 127:
         yield f"no such command: {said}"
     elif said.casefold().startswith("sudo:"):
