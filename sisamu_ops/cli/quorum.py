@@ -136,7 +136,7 @@ def what_if(
 def capture(app: App, kind: str | None, directory: Path) -> None:
     """Keep every raw output of a cluster, to be judged later.
 
-    `check --capture` then says what it would have said now.
+    `check --capture` then says what it would have said now. Exits 6 when no host was reached.
     """
     from sisamu_ops.quorum.archive import write_capture
 
@@ -147,6 +147,7 @@ def capture(app: App, kind: str | None, directory: Path) -> None:
     if silent:
         click.echo(wrapped(f"not reached: {', '.join(silent)}", ""))
     click.echo(f"judge it: sisamu quorum check --capture {directory}")
+    sys.exit(EXITS["UNKNOWN"] if len(silent) == len(heard.hosts) else 0)
 
 
 @quorum.command()

@@ -174,6 +174,16 @@ def test_a_wrong_host_key_is_nobody(rac: Desk, lab: Lab) -> None:
                for one in told.messages("host.unreachable")), told.said  # fmt: skip
 
 
+def test_a_capture_of_nobody_is_not_done(rac: Desk) -> None:
+    """No host can be reached: why is kept, and the exit code says that nothing was heard."""
+    empty = rac.directory / "known_hosts"
+    empty.touch()
+    rac.standin.trust(empty)
+    told = rac.run("capture", "--out", str(rac.directory / "kept"))
+    assert (told.status, "kept 0 of 4 hosts" in told.said) == (6, True), told.said
+    assert rac.check("--capture", str(rac.directory / "kept")).facts["verdict"] == "UNKNOWN"
+
+
 def test_sudo_with_least_privilege_is_enough(rac: Desk) -> None:
     """The commands run as an account without privileges, through sudo, with whole paths."""
     rac.standin.write_inventory(sisamu_rac_sudo=["sudo", "-n", "-u", "nobody"])
