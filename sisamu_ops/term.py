@@ -132,6 +132,7 @@ class Term:
         self.executor = Executor(
             platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
             targets=self.neighbours.targets, runner=self.neighbours.runner, report=self._report,
+            now=self.neighbours.now,
             keep=self.neighbours.keep, majority=self.policy.threshold,
             documents=lambda: self.neighbours.rules().documents,
             elsewhere=lambda: bool(self.present() - {self.tenure.site}),
@@ -244,6 +245,17 @@ class Term:
         self.submit(make_report(self.keys.site, facts, self.keys.entry))
 
 
+def serve_until_idle(term: Term, coordination: Coordination) -> None:
+    """Do all that waits, and what will fall due by itself: a soak is waited for to its end."""
+    while True:
+        while term.serve(coordination):
+            pass
+        due = term.executor.waits_until()
+        if due is None:
+            return
+        coordination.await_change(max(0.0, (due - term.neighbours.now()).total_seconds()))
+
+
 def serve_once(
     *,
     platform: Platform,
@@ -271,8 +283,7 @@ def serve_once(
             submit=coordination.put, folding=folding,
         )  # fmt: skip
         term.begin()
-        while term.serve(coordination):
-            pass
+        serve_until_idle(term, coordination)
         term.leave("merge" if term.outgrown else "stop")
     finally:
         contention.close()

@@ -255,6 +255,8 @@ class Admission:
                 remedy=f"this platform is {self.platform.policy.platform!r}",
             )
         refuse_phone_numbers(request.reason, place="reason")
+        for name, said in request.details.items():
+            refuse_phone_numbers(said, place=name)
         asked: dict[str, Any] = {
             "document": envelope.document,
             "signature": envelope.signature,
@@ -312,6 +314,8 @@ class Admission:
             return {"rules": self._adoptable(request)}
         if request.verb is Verb.MERGE:
             return {"log": self._mergeable(request)}
+        if request.verb.steers:
+            return {"about": self._steerable(request)}
         if self.state.paused and not request.verb.moves:
             raise _RefusalError(
                 "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
@@ -334,8 +338,32 @@ class Admission:
             "to": plan.to,
             "plan": plan.digest,
             "changes": plan.changes,
+            "waves": [list(wave) for wave in plan.waves],
+            "soak_ms": plan.soak_ms,
+            "order": list(plan.order),
+            "already": list(plan.already),
             "findings": [*scope.get("findings", ()), *found],
         }
+
+    def _steerable(self, request: Request) -> str:
+        """Refuse to hold, go on with or abort what is not under way, or is so already."""
+        operation = self.state.operations.get(request.about)
+        if operation is None:
+            raise _RefusalError(
+                f"there is no operation {request.about}", remedy="sisamu operation list"
+            )
+        problem = ""
+        if operation.outcome is not None or operation.operation_id in self.state.elsewhere:
+            problem = f"{request.about} has ended"
+        elif operation.aborted_by:
+            problem = f"{request.about} is being aborted, by {operation.aborted_by}"
+        elif request.verb is Verb.HOLD and operation.held:
+            problem = f"{request.about} is held already: {operation.held}"
+        elif request.verb is Verb.GO_ON and not operation.held:
+            problem = f"{request.about} is not held"
+        if problem:
+            raise _RefusalError(problem, remedy=f"sisamu operation show {request.about}")
+        return request.about
 
     def _mergeable(self, request: Request) -> dict[str, Any]:
         """Refuse a log that is not a site's of this platform, or not the one merged before."""
@@ -391,7 +419,7 @@ class Admission:
         return build_plan(
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
             to=to, readings=read.readings, read_at=self.now(), untrimmed=self.untrimmed(),
-            alone=self.alone is not None, database=read.database,
+            alone=self.alone is not None, database=read.database, pace=request.pace,
         )  # fmt: skip
 
     def _note_held(self, request: Request, readings: Mapping[str, Reading]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.rules import settling
-from sisamu_ops.failover.state import Alarm, Operation, State
+from sisamu_ops.failover.state import Alarm, State
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
 
@@ -79,7 +80,8 @@ def held_facts(state: State, hosts: Iterable[str]) -> dict[str, str]:
 
 def operation_line(operation: Operation) -> dict[str, Any]:
     """Return an operation in one line."""
-    outcome = operation.outcome.value if operation.outcome else "running"
+    under_way = "held" if operation.held else "running"
+    outcome = operation.outcome.value if operation.outcome else under_way
     return {
         "id": operation.operation_id,
         "verb": operation.verb.value,
@@ -89,6 +91,21 @@ def operation_line(operation: Operation) -> dict[str, Any]:
         "unsettled": operation.unsettled() if operation.outcome else [],
         "accepted_at": operation.accepted_at,
         "ended_at": operation.ended_at or None,
+    }
+
+
+def samu_end_facts(operation: Operation, samu_id: str) -> dict[str, Any]:
+    """Return what became of one SAMU of an operation."""
+    end = operation.ends.get(samu_id)
+    begun = bool(operation.started_at(samu_id))
+    word = end.outcome.value if end else "under way" if begun else "not begun"
+    return {
+        "samu": samu_id,
+        "wave": operation.wave_of(samu_id) + 1,
+        "outcome": word,
+        "to": end.to if end else operation.to,
+        "detail": end.detail if end else "",
+        "ended_at": end.time if end else None,
     }
 
 
@@ -120,10 +137,17 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
         "plan": operation.plan,
         "findings": list(operation.findings),
         "detail": operation.detail,
+        "held": operation.held or None,
+        "aborted_by": operation.aborted_by or None,
+        "soak_ms": operation.soak_ms,
+        "order": list(operation.order),
+        "waves": [list(wave) for wave in operation.waves],
+        "outcomes": [samu_end_facts(operation, s) for s in operation.samus],
         "entries": {"first": operation.index, "last": operation.ended_index},
         "steps": steps,
         "calls": [
-            {"via": c["via"], "host": c["host"], **dict(c["result"])} for c in operation.calls
+            {"via": c["via"], "host": c["host"], "samu": c.get("samu"), **dict(c["result"])}
+            for c in operation.calls
         ],
     }
 

@@ -12,17 +12,15 @@ from datetime import datetime
 from typing import Any
 
 from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.operation import NOTHING, Operation, SamuEnd, Soak, Step
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.merkle import leaf_hash
 from sisamu_ops.model.errors import IntegrityError
-from sisamu_ops.model.outcome import Outcome, worst
+from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
-
-#: Before any entry.
-NOTHING = Token(0, -1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,82 +34,6 @@ class Answer:
     reason: str = ""
     remedy: str = ""
     rules: tuple[str, ...] = ()
-
-
-@dataclass(kw_only=True)
-class Step:
-    """One run of a playbook: which targets it means to change, and what is known of each."""
-
-    index: int
-    epoch: int
-    time: str
-    playbook: str
-    targets: Mapping[str, Mapping[str, str]]
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    details: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def token(self) -> Token:
-        """Return the fencing token: the epoch and index of the `started` entry."""
-        return Token(self.epoch, self.index)
-
-    def open_targets(self) -> list[str]:
-        """Return the targets with no outcome, or an unknown one."""
-        known = (Outcome.DONE, Outcome.FAILED)
-        return [host for host in self.targets if self.outcomes.get(host) not in known]
-
-
-@dataclass(kw_only=True)
-class Operation:
-    """One accepted request to move SAMUs, from its acceptance to its outcome."""
-
-    operation_id: str
-    verb: Verb
-    samus: tuple[str, ...]
-    to: str
-    principal: str
-    reason: str
-    plan: str
-    index: int
-    accepted_at: str
-    targets: Mapping[str, Mapping[str, str]]
-    previous: Mapping[str, str]
-    findings: tuple[str, ...] = ()
-    steps: list[Step] = field(default_factory=list)
-    calls: list[Mapping[str, Any]] = field(default_factory=list)
-    outcome: Outcome | None = None
-    detail: str = ""
-    moved: bool = False
-    ended_at: str = ""
-    ended_index: int = -1
-    #: The break-glass log it was carried out in; empty for the journal's own.
-    origin: str = ""
-    #: Where it was accepted, as a token: what is intended follows the highest.
-    token: Token = NOTHING
-    approvers: tuple[str, ...] = ()
-    #: When the second signature was due, where one was enough to begin.
-    second_by: str = ""
-
-    @property
-    def second_due(self) -> str:
-        """Return when the second signature is due, an empty text when none is."""
-        return "" if self.approvers else self.second_by
-
-    def target_outcomes(self) -> dict[str, Outcome]:
-        """Return what is known of each target after all steps, latest word last."""
-        found: dict[str, Outcome] = {}
-        for step in self.steps:
-            for host in step.targets:
-                found[host] = step.outcomes.get(host, Outcome.UNKNOWN)
-        return found
-
-    def unsettled(self) -> list[str]:
-        """Return the targets of which nobody knows whether they were changed."""
-        return [h for h, o in self.target_outcomes().items() if o is Outcome.UNKNOWN]
-
-    def overall(self) -> Outcome:
-        """Sum up the targets' outcomes; no step at all is failed: nothing went out."""
-        return worst(self.target_outcomes().values()) if self.steps else Outcome.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +156,14 @@ class State:
         return self.intended.get(samu_id, DEFAULT_MODE)
 
     def open_operation(self, samu_id: str) -> Operation | None:
-        """Return the newest operation on a SAMU that has not ended, or ended unknown."""
+        """Return the newest operation that has not settled a SAMU, or left it unknown.
+
+        One that ended without having begun the SAMU says nothing of it.
+        """
         for operation in reversed(self.operations.values()):
-            if samu_id in operation.samus:
-                return None if operation.outcome in (Outcome.DONE, Outcome.FAILED) else operation
+            end = operation.ends.get(samu_id)
+            if samu_id in operation.samus and (end or operation.outcome is None):
+                return operation if end is None or end.outcome is Outcome.UNKNOWN else None
         return None
 
     def running(self) -> list[Operation]:
@@ -250,12 +176,27 @@ class State:
         return sorted(waiting, key=lambda o: (o.verb is not Verb.FAILOVER, o.index))
 
     def unknown(self) -> list[Operation]:
-        """Return the operations whose outcome is unknown, newest word on each SAMU only."""
+        """Return the operations with a SAMU nobody knows of, newest word on each SAMU only."""
         return [
             o
             for o in self.operations.values()
-            if o.outcome is Outcome.UNKNOWN and any(self.open_operation(s) is o for s in o.samus)
+            if any(self.open_operation(s) is o for s in o.samus_with(Outcome.UNKNOWN))
         ]
+
+    def wants(self, operation: Operation, samu_id: str) -> bool:
+        """Say whether the journal still intends for a SAMU what an operation was asked for."""
+        return self.intended_mode(samu_id) == operation.to
+
+    def rescue_since(self, operation: Operation) -> str:
+        """Return a rescue asked for since an operation last went on, an empty text for none."""
+        return next(
+            (
+                o.operation_id
+                for o in self.operations.values()
+                if o.verb is Verb.FAILOVER and o.index > operation.went_on
+            ),
+            "",
+        )
 
 
 def fold(entries: Iterable[Entry]) -> State:
@@ -322,8 +263,33 @@ def _accepted(state: State, entry: Entry) -> None:
     elif verb in (Verb.PAUSE, Verb.RESUME):
         state.paused = verb is Verb.PAUSE
         state.finished[request_id] = Outcome.DONE
+    elif verb in _STEERING:
+        _STEERING[verb](state.operations[data["about"]], entry)
+        state.finished[request_id] = Outcome.DONE
     else:
         _begin(state, entry, verb)
+
+
+def _hold(operation: Operation, entry: Entry) -> None:
+    data = _data(entry)
+    operation.held = f"by {data['request']['principal']}: {data['reason']}"
+    operation.held_at = entry.time
+
+
+def _go_on(operation: Operation, entry: Entry) -> None:
+    """What is in doubt has been seen by whoever says so; what comes after holds it again."""
+    operation.held, operation.went_on = "", entry.index
+    for outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+        operation.excused |= set(operation.samus_with(outcome))
+    operation.excused_soaks |= {wave for wave, soak in operation.soaks.items() if soak.bad}
+
+
+def _abort(operation: Operation, entry: Entry) -> None:
+    operation.held, operation.aborted_by = "", _data(entry)["request"]["principal"]
+
+
+#: What an operator may say of an operation under way.
+_STEERING = {Verb.HOLD: _hold, Verb.GO_ON: _go_on, Verb.ABORT: _abort}
 
 
 def _begin(state: State, entry: Entry, verb: Verb) -> None:
@@ -335,7 +301,10 @@ def _begin(state: State, entry: Entry, verb: Verb) -> None:
         principal=request["principal"], reason=data["reason"], plan=data["plan"],
         index=entry.index, accepted_at=entry.time, targets=data["changes"],
         previous={s: state.intended_mode(s) for s in samus}, findings=tuple(data["findings"]),
+        waves=tuple(tuple(wave) for wave in data.get("waves", ())),
+        soak_ms=int(data.get("soak_ms", 0)), order=tuple(data.get("order", ())),
         token=token, second_by=data.get("second_due", ""), approvers=_approvers(request),
+        went_on=entry.index,
     )  # fmt: skip
     for samu_id in samus:
         if token > state.intents.get(samu_id, NOTHING):
@@ -369,7 +338,7 @@ def _started(state: State, entry: Entry) -> None:
     data = _data(entry)
     step = Step(
         index=entry.index, epoch=entry.epoch, time=entry.time, playbook=data["playbook"],
-        targets=data["targets"],
+        targets=data["targets"], wave=int(data.get("wave", 0)),
     )  # fmt: skip
     state.operations[data["operation"]].steps.append(step)
 
@@ -377,28 +346,85 @@ def _started(state: State, entry: Entry) -> None:
 def _outcome(state: State, entry: Entry) -> None:
     data = _data(entry)
     steps = {step.index: step for step in state.operations[data["operation"]].steps}
-    step = steps[data["step"]]
-    step.outcomes[data["target"]] = Outcome(data["outcome"])
-    step.details[data["target"]] = data["detail"]
+    step, host = steps[data["step"]], data["target"]
+    step.outcomes[host] = Outcome(data["outcome"])
+    step.details[host] = data["detail"]
+    step.left[host] = tuple(data.get("left", ()))
+    step.took[host] = dict(data.get("took", {}))
 
 
 def _called(state: State, entry: Entry) -> None:
     state.operations[_data(entry)["operation"]].calls.append(_data(entry))
 
 
-def _ended(state: State, entry: Entry) -> None:
+def _wave_ended(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    operation = state.operations[data["operation"]]
+    operation.waves_ended.setdefault(data["wave"], entry.time)
+    for samu_id, said in data["samus"].items():
+        end = SamuEnd(
+            outcome=Outcome(said["outcome"]), to=said["to"], moved=bool(said["moved"]),
+            detail=said["detail"], time=entry.time,
+        )  # fmt: skip
+        _end_samu(state, operation, samu_id, end)
+
+
+def _end_samu(state: State, operation: Operation, samu_id: str, end: SamuEnd) -> None:
+    """Note what became of a SAMU, and what is intended for it from now on.
+
+    Nothing moved: what was wanted before is wanted again, unless asked anew since. A rescue that
+    fell to another mode of its order wants that one.
+    """
+    operation.ends[samu_id] = end
+    if state.intents.get(samu_id) != operation.token:
+        return
+    if end.outcome is Outcome.FAILED and not end.moved:
+        state.intended[samu_id] = operation.previous[samu_id]
+    elif end.outcome is Outcome.DONE:
+        state.intended[samu_id] = end.to
+
+
+def _probed(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    operation = state.operations[data["operation"]]
+    soak = operation.soaks.setdefault(data["wave"], Soak())
+    soak.probes, soak.last_at = soak.probes + 1, entry.time
+    soak.over = bool(data["last"])
+    soak.bad |= data["bad"]
+
+
+def _operation_held(state: State, entry: Entry) -> None:
     operation = state.operations[_data(entry)["operation"]]
-    operation.outcome = Outcome(_data(entry)["outcome"])
-    operation.detail = _data(entry)["detail"]
+    operation.held, operation.held_at = _data(entry)["cause"], entry.time
+
+
+def _ended(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    operation = state.operations[data["operation"]]
+    operation.outcome = Outcome(data["outcome"])
+    operation.detail = data["detail"]
     operation.ended_at = entry.time
-    operation.moved = bool(_data(entry)["moved"])
+    operation.moved = bool(data["moved"])
     operation.ended_index = entry.index
+    operation.held = ""
     state.finished[operation.operation_id] = operation.outcome
-    if operation.outcome is Outcome.FAILED and not operation.moved:
-        # Nothing was moved: what was wanted before is wanted again, unless asked anew since.
-        for samu_id, before in operation.previous.items():
-            if state.intents.get(samu_id) == operation.token:
-                state.intended[samu_id] = before
+    not_begun = data.get("not_begun", ())
+    for samu_id in operation.samus:
+        if samu_id in not_begun:
+            _take_back(state, operation, samu_id)
+        elif not operation.waves_ended:
+            # Entries written before waves existed tell of all SAMUs at once.
+            end = SamuEnd(
+                outcome=operation.outcome, to=operation.to, moved=operation.moved,
+                detail=operation.detail, time=entry.time,
+            )  # fmt: skip
+            _end_samu(state, operation, samu_id, end)
+
+
+def _take_back(state: State, operation: Operation, samu_id: str) -> None:
+    """Want again what was wanted before for a SAMU that was never begun."""
+    if state.intents.get(samu_id) == operation.token:
+        state.intended[samu_id] = operation.previous[samu_id]
 
 
 def _settled(state: State, entry: Entry) -> None:
@@ -487,6 +513,13 @@ def _closed(state: State, entry: Entry) -> None:
         if operation.outcome is None:
             operation.outcome = Outcome.UNKNOWN
             state.finished[operation_id] = Outcome.UNKNOWN
+            _leave_open(operation, entry.time)
+
+
+def _leave_open(operation: Operation, time: str) -> None:
+    for samu_id in operation.samus:
+        end = SamuEnd(outcome=Outcome.UNKNOWN, to=operation.to, moved=True, time=time)
+        operation.ends.setdefault(samu_id, end)
 
 
 def _reported(state: State, entry: Entry) -> None:
@@ -499,7 +532,8 @@ def _noted(state: State, entry: Entry) -> None:
 
 #: What a merged log may tell of its own operations.
 _CARRIED_OUT = (
-    "request.approved", "step.started", "step.outcome", "call.proved", "operation.ended",
+    "request.approved", "step.started", "step.outcome", "call.proved", "wave.ended",
+    "soak.probed", "operation.held", "operation.ended",
 )  # fmt: skip
 
 _HANDLERS = {
@@ -511,6 +545,9 @@ _HANDLERS = {
     "step.started": _started,
     "step.outcome": _outcome,
     "call.proved": _called,
+    "wave.ended": _wave_ended,
+    "soak.probed": _probed,
+    "operation.held": _operation_held,
     "operation.ended": _ended,
     "seal.started": _noted,
     "seal.outcome": _noted,

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
+from sisamu_ops.failover.execute import PROVE
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
 from sisamu_ops.failover.ports import AskDatabase, PlaybookRun, RunEnd, no_database
@@ -125,6 +126,8 @@ class FakePlaybooks:
     fences: Fences
     kill_after: Callable[[str], None] = lambda host: None
     sent: list[tuple[str, PlaybookRun, dict[str, str]]] = field(default_factory=list)
+    #: SAMUs whose calls are answered by nobody.
+    silent: set[str] = field(default_factory=set)
 
     def run(
         self,
@@ -132,6 +135,11 @@ class FakePlaybooks:
         tenure: object,
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
+        if run.playbook == PROVE:
+            for host in run.routers:
+                self._call(run.samus, host, on_event)
+            on_event({"event": "end", "stats": {}})
+            return RunEnd(code=0, killed=False, log="")
         failed = False
         for host, change in self._order(run):
             if failed and run.playbook != "samu_failover.yml":
@@ -163,9 +171,22 @@ class FakePlaybooks:
         self.kill_after(host)
         on_event({"event": "fence", "host": host, "result": answer})
         if host in run.routers:
-            call = {"answered": True, "status": 200, "answered_by": f"{run.to};", "pdd_ms": 1}
-            on_event({"event": "call", "via": "router", "host": host, "result": call})
+            self._call(run.samus, host, on_event)
         return answer.get("outcome") == "done"
+
+    def _call(
+        self, samus: Sequence[str], host: str, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Call each SAMU through a router: it is answered on the path the router holds for it."""
+        if host in self.fences.unreachable:
+            return
+        for samu in samus:
+            path = self.fences.running[host].get(samu, "nominal")
+            call = {"answered": True, "status": 200, "answered_by": f"{path};", "pdd_ms": 1}
+            if samu in self.silent:
+                call = {"answered": False, "status": 408, "answered_by": "", "pdd_ms": 0}
+            named = {"via": "router", "host": host, "samu": samu}
+            on_event({"event": "call", **named, "result": call})
 
 
 class KillingTenure:

@@ -32,6 +32,7 @@ from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model import errors
 from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
+from sisamu_ops.model.platform import Waves
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.telephony.ledger import CallRecord, tally
 from tests.support.alone import LEAD, alone, merge, send, signed, start, the_log
@@ -232,10 +233,25 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     for number in range(INBOX_LIMIT + 2):
         world.coordination.put(InboxItem(name=f"rubbish-{number}", payload=b"%d" % number))
     world.lead_until_idle()
+    abort_in_a_soak(world)
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def abort_in_a_soak(world: World) -> None:
+    """Go back in two waves; the first is not served afterwards: held, then aborted."""
+    waves = Waves(canary=1, soak_ms=3_000)
+    policy = replace(world.platform.policy, waves=waves)
+    world.platform = replace(world.platform, policy=policy)
+    asked = world.ask(Verb.FAILBACK, samus=["300", "680"], to="nominal")
+    world.lead_until_idle()
+    world.now += timedelta(seconds=4)
+    world.playbooks.silent.add("300")
+    world.lead_until_idle()
+    world.ask(Verb.ABORT, about=asked.request_id)
+    world.lead_until_idle()
 
 
 @pytest.fixture(scope="module")
