@@ -118,6 +118,14 @@ class Fences:
         records = [json.loads(line) for line in path.read_text().splitlines()]
         return [Token(r["token"]["epoch"], r["token"]["index"]) for r in records if "token" in r]
 
+    def applied(self, host: str) -> list[Token]:
+        """Return the token of every change that took effect at a target, by its own record."""
+        path = self.root / host / "accepted.jsonl"
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        return [
+            Token(r["token"]["epoch"], r["token"]["index"]) for r in records if r["what"] == "apply"
+        ]
+
 
 @dataclass(kw_only=True)
 class FakePlaybooks:
@@ -141,17 +149,33 @@ class FakePlaybooks:
             on_event({"event": "end", "stats": {}})
             return RunEnd(code=0, killed=False, log="")
         failed = False
-        for host, change in self._order(run):
+        modes = self._choose(run, on_event)
+        for host, change in self._order(run, modes):
             if failed and run.playbook != "samu_failover.yml":
                 break
             failed |= not self._apply(run, host, change, on_event)
         on_event({"event": "end", "stats": {}})
         return RunEnd(code=2 if failed else 0, killed=False, log="")
 
-    def _order(self, run: PlaybookRun) -> list[tuple[str, dict[str, str]]]:
+    def _choose(
+        self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> dict[str, str]:
+        """Return the mode of each SAMU; a rescue falls to the next where a gateway is silent."""
+        order = run.extra.get("sisamu_order", [run.to])
+        modes = dict.fromkeys(run.samus, run.to)
+        for samu in run.samus:
+            if len(order) > 1 and f"samu-{samu}" in self.fences.unreachable:
+                modes[samu] = order[1]
+                said = {"samu": samu, "to": order[1], "why": "its gateway is silent"}
+                on_event({"event": "choice", "host": f"samu-{samu}", **said})
+        return modes
+
+    def _order(
+        self, run: PlaybookRun, modes: Mapping[str, str]
+    ) -> list[tuple[str, dict[str, str]]]:
         word = "unarmed" if run.to == "nominal" else "armed"
         gateways = [(f"samu-{s}", {s: word}) for s in run.samus]
-        routes = [(r, dict.fromkeys(run.samus, run.to)) for r in run.routers]
+        routes = [(r, dict(modes)) for r in run.routers]
         return routes + gateways if run.to == "nominal" else gateways + routes
 
     def _apply(
@@ -328,7 +352,7 @@ def make_world(directory: Path, helper: ModuleType | None = None) -> World:
     )
     fences = Fences(root=directory / "hosts", helper=helper or load_helper())
     for router in ROUTERS:
-        fences.add(router, "samu_mode", ["nominal", "backup"])
+        fences.add(router, "samu_mode", ["nominal", "degraded", "backup"])
     for samu in SAMUS:
         fences.add(f"samu-{samu}", "samu_gateway", ["armed", "unarmed"])
     fences.enrol(dict.fromkeys(platform.targets, Token(0, 0)))

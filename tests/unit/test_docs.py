@@ -233,11 +233,22 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     for number in range(INBOX_LIMIT + 2):
         world.coordination.put(InboxItem(name=f"rubbish-{number}", payload=b"%d" % number))
     world.lead_until_idle()
+    fall_to_degraded(world)
     abort_in_a_soak(world)
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def fall_to_degraded(world: World) -> None:
+    """Rescue a SAMU whose gateway cannot be reached: it takes the next mode of the order."""
+    policy = replace(world.platform.policy, mode_order=("backup", "degraded"))
+    world.platform = replace(world.platform, policy=policy)
+    world.fences.unreachable.add("samu-120")
+    world.ask(Verb.FAILOVER, samus=["120"], to="backup")
+    world.lead_until_idle()
+    world.fences.unreachable.clear()
 
 
 def abort_in_a_soak(world: World) -> None:
