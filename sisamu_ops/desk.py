@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import AskDatabase, Targets, no_database
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import Envelope, LogClaim, Request, Verb, new_request, rfc3339
+from sisamu_ops.failover.review import plan_item
+from sisamu_ops.failover.selection import MatchHosts, Selection, select_samus
 from sisamu_ops.failover.snapshot import read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
@@ -46,6 +49,9 @@ class Desk:
     serve: Callable[[Coordination], None] | None = None
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
+    match: MatchHosts = lambda _: ()
+    #: Where this operator's reviewed plans are kept, by digest.
+    plans: Path | None = None
 
     # --- reading ------------------------------------------------------------------------
 
@@ -108,7 +114,11 @@ class Desk:
         facts |= card_facts(self.platform, samu, token, self.ansible_playbook)
         return facts | {"printed_at": rfc3339(self.now())}
 
-    def plan(self, verb: Verb, samus: Sequence[str], to: str) -> Plan:
+    def select(self, selection: Selection) -> tuple[str, ...]:
+        """Return the SAMUs meant; ConfigurationError for a name that means none."""
+        return select_samus(self.platform, selection, self.match)
+
+    def plan(self, verb: Verb, samus: Sequence[str], to: str, pace: str = "") -> Plan:
         """Plan a move from one snapshot, as the leader will judge it."""
         platform = self.platform
         chosen = [platform.samu(s) for s in samus]
@@ -125,7 +135,23 @@ class Desk:
             readings=read.readings,
             read_at=self.now(),
             database=read.database,
+            pace=pace,
         )
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Keep a plan that is reviewed, for the start that names it; best effort."""
+        if self.plans is not None:
+            with suppress(OSError):  # without it a changed plan is refused by digest alone
+                self.plans.mkdir(parents=True, exist_ok=True)
+                (self.plans / plan.digest).write_bytes(plan.document())
+
+    def reviewed(self, digest: str) -> list[InboxItem]:
+        """Return the reviewed plan as an inbox item; nothing where this machine has it not."""
+        path = self.plans / digest if self.plans and digest else None
+        if path is None or not path.is_file():
+            return []
+        item = plan_item(path.read_bytes())
+        return [item] if item.name.endswith(digest) else []
 
     def read_targets(self, hosts: Collection[str]) -> Mapping[str, Reading]:
         """Read the fences of these targets now."""
@@ -159,6 +185,9 @@ class Desk:
         site: str = "",
         overrides: Sequence[str] = (),
         log: LogClaim | None = None,
+        about: str = "",
+        pace: str = "",
+        details: Mapping[str, str] | None = None,
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
         if verb.moves:
@@ -179,6 +208,9 @@ class Desk:
             site=site,
             overrides=overrides,
             log=log,
+            about=about,
+            pace=pace,
+            details=details,
         )
 
     def read_log(self, directory: Path) -> tuple[LogClaim, list[InboxItem]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -127,16 +128,55 @@ def carry_out_signed(
 
 
 def conclude(view: JournalView, request_id: str, output: str) -> None:
-    """Render what a request came to; exit 0 done, 5 failed, 6 unknown."""
+    """Render what a request came to; exit 0 done, 5 failed, 6 unknown, 9 held or aborted."""
     from sisamu_ops.failover.overview import operation_facts
 
     operation = view.state.operations.get(request_id)
-    outcome = view.state.finished[request_id].value
-    facts = operation_facts(operation) if operation else {"id": request_id, "outcome": outcome}
-    emit(facts, output, lambda: click.echo(f"{request_id}: {outcome}"))
-    if outcome == "failed":
-        say(f"known not done; look at it: sisamu operation show {request_id}")
-        sys.exit(5)
+    if operation is None:
+        outcome = view.state.finished[request_id].value
+        facts: dict[str, Any] = {"id": request_id, "outcome": outcome}
+    else:
+        facts = operation_facts(operation)
+    emit(facts, output, lambda: print_summary(facts))
+    for line in what_now(facts):
+        say(line)
+    sys.exit(exit_code(facts))
+
+
+def print_summary(facts: dict[str, Any]) -> None:
+    """Print what a request came to: the whole, and each SAMU that is not done."""
+    click.echo(f"{facts['id']}: {facts['outcome']}")
+    ends = facts.get("outcomes", ())
+    if len(ends) > 1:
+        counts = Counter(end["outcome"] for end in ends)
+        click.echo("  " + ", ".join(f"{many} {word}" for word, many in counts.items()))
+    for end in ends:
+        if end["outcome"] not in ("done", "not begun") and len(ends) > 1:
+            detail = f": {end['detail']}" if end["detail"] else ""
+            click.echo(wrapped(f"SAMU {end['samu']} {end['outcome']}{detail}", "  "))
+    if facts.get("held"):
+        click.echo(wrapped(facts["held"], "  held: "))
+
+
+def what_now(facts: dict[str, Any]) -> list[str]:
+    """Return the commands that go on from here."""
+    request_id, outcome = facts["id"], facts["outcome"]
+    if outcome == "held":
+        return [
+            f"look: sisamu operation show {request_id}",
+            f"go on: sisamu operation resume {request_id} --reason TEXT",
+            f"begin nothing more: sisamu operation abort {request_id} --reason TEXT",
+        ]
     if outcome == "unknown":
-        say("nobody can say yet; settle it: sisamu reconcile --reason TEXT")
-        sys.exit(6)
+        return ["nobody can say yet; settle it: sisamu reconcile --reason TEXT"]
+    if outcome == "failed":
+        return [f"known not done; look at it: sisamu operation show {request_id}"]
+    return []
+
+
+def exit_code(facts: dict[str, Any]) -> int:
+    """Return the exit code of what a request came to."""
+    codes = {"done": 0, "failed": 5, "unknown": 6, "held": 9}
+    if facts["outcome"] == "failed" and facts.get("aborted_by"):
+        return 9
+    return codes[facts["outcome"]]

@@ -30,7 +30,7 @@ NOUNS = {
     "lab": ("lab", "Three datacentres on this machine, from real servers."),
     "journal": ("journal", "The rules in force, and adopting others."),
     "leader": ("leader", "Who leads, who could, and handing it over."),
-    "operation": ("operation", "List, show and follow operations."),
+    "operation": ("operation", "List, show, follow, pause, resume, abort operations."),
     "quorum": ("quorum", "Whether the database holds, and what it would survive."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
     "request": ("request", "Requests as files: look, approve, submit."),

@@ -32,6 +32,7 @@ from sisamu_ops.failover.request import (
     parse_request,
     rfc3339,
 )
+from sisamu_ops.failover.review import differences, read_plan
 from sisamu_ops.failover.rules import Finding
 from sisamu_ops.failover.snapshot import read_snapshot
 from sisamu_ops.failover.state import State
@@ -79,6 +80,10 @@ class Admission:
     alone: Alone | None = None
     #: Raises RefusedError unless all that is new of a log to merge waits in the inbox, and holds.
     check_log: Callable[[LogClaim], object] = lambda _: None
+    #: Reviewed plans that wait in the inbox, by digest.
+    reviewed: Callable[[], Mapping[str, bytes]] = dict
+    #: Keeps the plan beside the replicas; raises RefusedError where planned work finds no majority.
+    keep_plan: Callable[[bytes, Verb], object] = lambda _document, _verb: None
 
     def __post_init__(self) -> None:
         """Remember the duplicates to remove with the next entry."""
@@ -325,13 +330,9 @@ class Admission:
         if request.verb is Verb.ENROL:
             return {"targets": self._enrollable(request)}
         plan = self._plan(request)
+        self._compare(request, plan)
         self._refuse_blocked(plan.blocked_by)
-        if request.plan and request.plan != plan.digest:
-            raise _RefusalError(
-                f"the plan has changed: now {plan.digest[:16]}…, reviewed {request.plan[:16]}…",
-                remedy=f"review it again: sisamu {request.verb.value} plan",
-                rules=["plan-digest"],
-            )
+        self.keep_plan(plan.document(), request.verb)
         found = [f"{f.rule}: {f.message}" for f in plan.findings]
         return scope | {
             "samus": list(plan.samus),
@@ -344,6 +345,20 @@ class Admission:
             "already": list(plan.already),
             "findings": [*scope.get("findings", ()), *found],
         }
+
+    def _compare(self, request: Request, plan: Plan) -> None:
+        """Refuse a plan that is not the one reviewed, and say what differs."""
+        if not request.plan or request.plan == plan.digest:
+            return
+        reviewed = read_plan(self.reviewed().get(request.plan, b""))
+        said = f"now {plan.digest[:16]}…, reviewed {request.plan[:16]}…, which nobody here has"
+        if reviewed:
+            said = differences(reviewed, read_plan(plan.document()))
+        raise _RefusalError(
+            f"the plan has changed since it was reviewed: {said}",
+            remedy=f"review it again: sisamu {request.verb.value} plan",
+            rules=["plan-digest", *dict.fromkeys(f.rule for f in plan.blocked_by)],
+        )
 
     def _steerable(self, request: Request) -> str:
         """Refuse to hold, go on with or abort what is not under way, or is so already."""

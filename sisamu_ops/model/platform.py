@@ -54,6 +54,8 @@ class Samu:
     bridge: str
     fallback_numbers: tuple[str, ...]
     region: str
+    #: The telephony site that takes its calls first; empty where each router's own does.
+    site: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
