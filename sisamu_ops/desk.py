@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
 from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import AskDatabase, Targets, no_database
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    Experiments,
+    NoExperiments,
+    Targets,
+    no_database,
+)
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import Envelope, LogClaim, Request, Verb, new_request, rfc3339
-from sisamu_ops.failover.snapshot import read_snapshot
+from sisamu_ops.failover.safety import judge_overrides
+from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
@@ -25,7 +33,7 @@ from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import ReplicaReader, journal_files
 from sisamu_ops.leadership.contending import check_leader_site
 from sisamu_ops.leadership.port import Coordination
-from sisamu_ops.model.errors import FailedError
+from sisamu_ops.model.errors import ConfigurationError, FailedError
 from sisamu_ops.model.platform import Platform, Samu
 from sisamu_ops.model.token import Token
 from sisamu_ops.record import JournalView, Record
@@ -46,6 +54,7 @@ class Desk:
     serve: Callable[[Coordination], None] | None = None
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
+    experiments: Experiments = field(default_factory=NoExperiments)
 
     # --- reading ------------------------------------------------------------------------
 
@@ -108,8 +117,11 @@ class Desk:
         facts |= card_facts(self.platform, samu, token, self.ansible_playbook)
         return facts | {"printed_at": rfc3339(self.now())}
 
-    def plan(self, verb: Verb, samus: Sequence[str], to: str) -> Plan:
+    def plan(
+        self, verb: Verb, samus: Sequence[str], to: str, overrides: Sequence[str] = ()
+    ) -> Plan:
         """Plan a move from one snapshot, as the leader will judge it."""
+        check_overrides(verb, overrides)
         platform = self.platform
         chosen = [platform.samu(s) for s in samus]
         wanted = check_direction(verb, to, platform.policy.mode_order)
@@ -125,6 +137,8 @@ class Desk:
             readings=read.readings,
             read_at=self.now(),
             database=read.database,
+            overrides=overrides,
+            experiments=experiments_to_judge(platform.policy.safety, self.experiments),
         )
 
     def read_targets(self, hosts: Collection[str]) -> Mapping[str, Reading]:
@@ -161,6 +175,7 @@ class Desk:
         log: LogClaim | None = None,
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
+        check_overrides(verb, overrides, also=[LEADER_REACHABLE] if site else [])
         if verb.moves:
             to = check_direction(verb, to, self.platform.policy.mode_order)
         if verb is Verb.TRANSFER:
@@ -261,3 +276,9 @@ class Desk:
             raise FailedError(
                 "not every target could be enrolled", remedy="sisamu target list; sisamu lab up"
             )
+
+
+def check_overrides(verb: Verb, overrides: Sequence[str], also: Sequence[str] = ()) -> None:
+    """Refuse, before anything is signed, to set aside what is no rule; ConfigurationError."""
+    for finding in judge_overrides(verb, overrides, also=also):
+        raise ConfigurationError(finding.message, place="--override", remedy=finding.remedy)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
-from sisamu_ops.failover.rules import settling
+from sisamu_ops.failover.safety import settling
 from sisamu_ops.failover.state import Alarm, Operation, State
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode

@@ -64,6 +64,9 @@ class Verb(Enum):
     RESUME = "resume"
     ADOPT = "adopt"
     MERGE = "merge"
+    REVERT = "revert"
+    EVACUATE = "evacuate"
+    CHECK = "check"
 
     @property
     def leads(self) -> bool:
@@ -73,12 +76,14 @@ class Verb(Enum):
     @property
     def moves(self) -> bool:
         """Say whether it moves SAMUs."""
-        return self in (Verb.SWITCHOVER, Verb.FAILOVER, Verb.FAILBACK)
+        return self in (Verb.SWITCHOVER, Verb.FAILOVER, Verb.FAILBACK, Verb.REVERT)
 
     @property
     def planned(self) -> bool:
         """Say whether both sides are expected healthy; a failover is a rescue."""
-        return self in (Verb.SWITCHOVER, Verb.FAILBACK)
+        return self in (
+            Verb.SWITCHOVER, Verb.FAILBACK, Verb.REVERT, Verb.EVACUATE, Verb.CHECK
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
