@@ -23,7 +23,15 @@ from sisamu_ops.failover.ports import (
     no_database,
 )
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
-from sisamu_ops.failover.request import Envelope, LogClaim, Request, Verb, new_request, rfc3339
+from sisamu_ops.failover.request import (
+    Envelope,
+    LogClaim,
+    Request,
+    Verb,
+    accepted_envelope,
+    new_request,
+    rfc3339,
+)
 from sisamu_ops.failover.safety import judge_overrides
 from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.submit import follow, submit
@@ -206,6 +214,17 @@ class Desk:
         merged = self.record.journal().state.merged.get(claim.origin, MergedLog())
         new = enumerate(leaves[merged.size :], start=merged.size)
         return claim, [leaf_item(claim.root, index, leaf) for index, leaf in new]
+
+    def accepted(self, request_id: str) -> Envelope:
+        """Return a request as it was accepted; ConfigurationError when none of that id was."""
+        for entry in self.record.journal().entries:
+            if entry.kind == "request.accepted" and entry.data["id"] == request_id:
+                return accepted_envelope(entry)
+        raise ConfigurationError(
+            f"the journal has no accepted request {request_id}",
+            place="ID",
+            remedy="sisamu operation list",
+        )
 
     def rules_in_force(self) -> dict[str, Any]:
         """Return each rule document's digest, as adopted and as this machine has it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.follow import carry_out, lifetime, request_options
+from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
 from sisamu_ops.cli.render import emit, output_option, print_table, say
 from sisamu_ops.model.errors import RefusedError
 
@@ -33,7 +33,13 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             for m in plan.transitions
         ],
         "findings": [
-            {"rule": f.rule, "message": f.message, "remedy": f.remedy, "blocks": f.blocks}
+            {
+                "rule": f.rule,
+                "message": f.message,
+                "remedy": f.remedy,
+                "blocks": f.blocks,
+                "overridden": f.overridden,
+            }
             for f in plan.findings
         ],
     }
@@ -45,14 +51,22 @@ def _print_plan(plan: Plan) -> None:
     print_table(title, ["", "target", "samu", "now", "then"], rows)
     for finding in plan.findings:
         word = "refused" if finding.blocks else "finding"
+        word = "overridden" if finding.overridden else word
         click.echo(f"{word}: {finding.rule}: {finding.message}\n  remedy: {finding.remedy}")
     click.echo(f"digest {plan.digest}")
 
 
-def _plan(app: App, verb_name: str, samus: tuple[str, ...], to: str, output: str) -> None:
+def _plan(
+    app: App,
+    verb_name: str,
+    samus: tuple[str, ...],
+    to: str,
+    overrides: tuple[str, ...],
+    output: str,
+) -> None:
     from sisamu_ops.failover.request import Verb
 
-    plan = app.enter().desk.plan(Verb(verb_name), samus, to)
+    plan = app.enter().desk.plan(Verb(verb_name), samus, to, overrides)
     emit(plan_facts(plan), output, lambda: _print_plan(plan))
     if plan.blocked_by:
         rules = ", ".join(dict.fromkeys(f.rule for f in plan.blocked_by))
@@ -60,7 +74,8 @@ def _plan(app: App, verb_name: str, samus: tuple[str, ...], to: str, output: str
             f"the {verb_name} would be refused (rule {rules})",
             remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
         )
-    say(f"go on: sisamu {verb_name} start … --plan {plan.digest} --reason TEXT")
+    named = "".join(f" --override {rule}" for rule in plan.overrides)
+    say(f"go on: sisamu {verb_name} start …{named} --plan {plan.digest} --reason TEXT")
 
 
 def _verb(name: str, summary: str) -> click.Group:
@@ -68,14 +83,18 @@ def _verb(name: str, summary: str) -> click.Group:
     group = click.Group(name, help=summary)
 
     @output_option
+    @override_option
     @_TO
     @_SAMU
     @click.pass_obj
-    def plan(app: App, samus: tuple[str, ...], to: str, output: str) -> None:
-        _plan(app, name, samus, to, output)
+    def plan(
+        app: App, samus: tuple[str, ...], to: str, overrides: tuple[str, ...], output: str
+    ) -> None:
+        _plan(app, name, samus, to, overrides, output)
 
     @output_option
     @request_options
+    @override_option
     @click.option("--plan", default="", help="Digest of the plan reviewed: run that or refuse.")
     @_TO
     @_SAMU
@@ -85,6 +104,7 @@ def _verb(name: str, summary: str) -> click.Group:
         samus: tuple[str, ...],
         to: str,
         plan: str,
+        overrides: tuple[str, ...],
         reason: str,
         expires_min: int,
         output: str,
@@ -98,6 +118,7 @@ def _verb(name: str, summary: str) -> click.Group:
             samus=samus,
             to=to,
             plan=plan,
+            overrides=overrides,
         )
         carry_out(app, request, output)
 
