@@ -4,23 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
 from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import AskDatabase, Targets, no_database
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    Experiments,
+    NoExperiments,
+    Targets,
+    no_database,
+)
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
-from sisamu_ops.failover.request import Envelope, LogClaim, Request, Verb, new_request, rfc3339
+from sisamu_ops.failover.request import (
+    Envelope,
+    LogClaim,
+    Request,
+    Verb,
+    accepted_envelope,
+    new_request,
+    rfc3339,
+)
 from sisamu_ops.failover.review import plan_item
+from sisamu_ops.failover.safety import judge_overrides
 from sisamu_ops.failover.selection import MatchHosts, Selection, select_samus
-from sisamu_ops.failover.snapshot import read_snapshot
+from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
@@ -28,7 +44,7 @@ from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import ReplicaReader, journal_files
 from sisamu_ops.leadership.contending import check_leader_site
 from sisamu_ops.leadership.port import Coordination
-from sisamu_ops.model.errors import FailedError
+from sisamu_ops.model.errors import ConfigurationError, FailedError
 from sisamu_ops.model.platform import Platform, Samu
 from sisamu_ops.model.token import Token
 from sisamu_ops.record import JournalView, Record
@@ -52,6 +68,7 @@ class Desk:
     match: MatchHosts = lambda _: ()
     #: Where this operator's reviewed plans are kept, by digest.
     plans: Path | None = None
+    experiments: Experiments = field(default_factory=NoExperiments)
 
     # --- reading ------------------------------------------------------------------------
 
@@ -118,8 +135,17 @@ class Desk:
         """Return the SAMUs meant; ConfigurationError for a name that means none."""
         return select_samus(self.platform, selection, self.match)
 
-    def plan(self, verb: Verb, samus: Sequence[str], to: str, pace: str = "") -> Plan:
+    def plan(
+        self,
+        verb: Verb,
+        samus: Sequence[str],
+        to: str,
+        *,
+        overrides: Sequence[str] = (),
+        pace: str = "",
+    ) -> Plan:
         """Plan a move from one snapshot, as the leader will judge it."""
+        check_overrides(verb, overrides)
         platform = self.platform
         chosen = [platform.samu(s) for s in samus]
         wanted = check_direction(verb, to, platform.policy.mode_order)
@@ -136,6 +162,8 @@ class Desk:
             read_at=self.now(),
             database=read.database,
             pace=pace,
+            overrides=overrides,
+            experiments=experiments_to_judge(platform.policy.safety, self.experiments),
         )
 
     def keep_plan(self, plan: Plan) -> None:
@@ -190,6 +218,7 @@ class Desk:
         details: Mapping[str, str] | None = None,
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
+        check_overrides(verb, overrides, also=[LEADER_REACHABLE] if site else [])
         if verb.moves:
             to = check_direction(verb, to, self.platform.policy.mode_order)
         if verb is Verb.TRANSFER:
@@ -223,6 +252,17 @@ class Desk:
         merged = self.record.journal().state.merged.get(claim.origin, MergedLog())
         new = enumerate(leaves[merged.size :], start=merged.size)
         return claim, [leaf_item(claim.root, index, leaf) for index, leaf in new]
+
+    def accepted(self, request_id: str) -> Envelope:
+        """Return a request as it was accepted; ConfigurationError when none of that id was."""
+        for entry in self.record.journal().entries:
+            if entry.kind == "request.accepted" and entry.data["id"] == request_id:
+                return accepted_envelope(entry)
+        raise ConfigurationError(
+            f"the journal has no accepted request {request_id}",
+            place="ID",
+            remedy="sisamu operation list",
+        )
 
     def rules_in_force(self) -> dict[str, Any]:
         """Return each rule document's digest, as adopted and as this machine has it."""
@@ -293,3 +333,9 @@ class Desk:
             raise FailedError(
                 "not every target could be enrolled", remedy="sisamu target list; sisamu lab up"
             )
+
+
+def check_overrides(verb: Verb, overrides: Sequence[str], also: Sequence[str] = ()) -> None:
+    """Refuse, before anything is signed, to set aside what is no rule; ConfigurationError."""
+    for finding in judge_overrides(verb, overrides, also=also):
+        raise ConfigurationError(finding.message, place="--override", remedy=finding.remedy)

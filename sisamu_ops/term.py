@@ -21,6 +21,8 @@ from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import LEAF, Merging, is_leaf, new_leaves
 from sisamu_ops.failover.ports import (
     AskDatabase,
+    Experiments,
+    NoExperiments,
     PlaybookRunner,
     SignatureCheck,
     Targets,
@@ -77,6 +79,7 @@ class Neighbours:
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
     database: AskDatabase = no_database
+    experiments: Experiments = field(default_factory=NoExperiments)
     #: What this site shows to the coordination service; None where nothing is asked for.
     certificate: Callable[[], Certificate | None] = lambda: None
     #: Is shown each tenure as it begins: who keeps the evidence of leases listens to it.
@@ -127,6 +130,7 @@ class Term:
             untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
             alone=self.alone, check_log=self._check_log, database=self.neighbours.database,
             reviewed=lambda: self._plans, keep_plan=self._keep_plan,
+            experiments=self.neighbours.experiments,
         )  # fmt: skip
         self._leaves: dict[str, bytes] = {}
         self._plans: dict[str, bytes] = {}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sisamu_ops.doors.playbooks import AnsiblePlaybooks
     from sisamu_ops.doors.ssh import SshTargets
     from sisamu_ops.failover.in_force import Rules
-    from sisamu_ops.failover.ports import DatabaseWord
+    from sisamu_ops.failover.ports import DatabaseWord, Experiments
     from sisamu_ops.failover.request import Approval, Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
@@ -140,6 +140,7 @@ class App:
             database=partial(self._database_word, self.identity),
             match=self._match_hosts,
             plans=self.state_dir / "plans",
+            experiments=self.experiments(),
             serve=self._serve_here if self.is_local else None,
         )
 
@@ -354,6 +355,12 @@ class App:
         tls = home / "tls"
         return replace(mine, certificate=tls / "certificate.pem", key=tls / "key.pem")
 
+    def experiments(self) -> Experiments:
+        """Return what tells of the experiments on this platform, and stops them."""
+        from sisamu_ops.app.experiments import find_experiments
+
+        return find_experiments(self.platform, open_lab)
+
     def _certificate(self, home: Path | None = None) -> Certificate | None:
         """Read what one shows to the coordination service; None where nothing is asked for."""
         from sisamu_ops.doors.certificate import read_certificate
@@ -490,6 +497,7 @@ class App:
             on_tenure=lease_record.LeaseRecord(home / lease_record.NAME).follow,
             rules=self.rules,
             database=partial(self._database_word, key),
+            experiments=self.experiments(),
             keep=partial(self._keep_artifacts, home, key),
         )
 

@@ -13,6 +13,7 @@ from sisamu_ops.cli.follow import (
     chosen_file,
     conclude,
     lifetime,
+    override_option,
     prepare,
     request_options,
     tell_entry,
@@ -43,7 +44,7 @@ def break_glass() -> None:
 @break_glass.command()
 @output_option
 @request_options
-@click.option("--override", "overrides", multiple=True, help="A rule to set aside by name.")
+@override_option
 @click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
 @click.option("--samu", "samus", multiple=True, required=True, help="SAMU; may be repeated.")
 @_HOME

@@ -52,6 +52,16 @@ def request_options(command: Command) -> Command:
     )
 
 
+def override_option(command: Command) -> Command:
+    """Add `--override RULE`, which names a safety rule that shall not block this once."""
+    return click.option(
+        "--override",
+        "overrides",
+        multiple=True,
+        help="A safety rule to set aside by name, journalled; may be repeated.",
+    )(command)
+
+
 def _keep_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
     """Keep the file for whoever carries the request out: no command has to pass it on."""
     del param

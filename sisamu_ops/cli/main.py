@@ -34,6 +34,7 @@ NOUNS = {
     "quorum": ("quorum", "Whether the database holds, and what it would survive."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
     "request": ("request", "Requests as files: look, approve, submit."),
+    "safety": ("safety", "Safety rules, what each blocks, how to set one aside."),
     "samu": ("samu", "SAMUs: modes, readings, the printable card."),
     "status": ("status", "The platform at a glance."),
     "switchover": ("move", "Planned move of SAMUs, both sides healthy."),

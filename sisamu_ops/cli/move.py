@@ -9,7 +9,7 @@ import click
 
 from sisamu_ops.app import App
 from sisamu_ops.cli.choose import chosen, confirm_national, confirm_option, selection_options
-from sisamu_ops.cli.follow import carry_out, lifetime, request_options
+from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
 from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
 from sisamu_ops.model.errors import RefusedError
 
@@ -37,7 +37,13 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             for m in plan.transitions
         ],
         "findings": [
-            {"rule": f.rule, "message": f.message, "remedy": f.remedy, "blocks": f.blocks}
+            {
+                "rule": f.rule,
+                "message": f.message,
+                "remedy": f.remedy,
+                "blocks": f.blocks,
+                "overridden": f.overridden,
+            }
             for f in plan.findings
         ],
     }
@@ -51,6 +57,7 @@ def _print_plan(plan: Plan) -> None:
         click.echo(line)
     for finding in plan.findings:
         word = "refused" if finding.blocks else "finding"
+        word = "overridden" if finding.overridden else word
         click.echo(wrapped(finding.message, f"{word}: {finding.rule}: "))
         click.echo(wrapped(finding.remedy, "  remedy: "))
     click.echo(f"digest {plan.digest}")
@@ -68,11 +75,14 @@ def _waves_told(plan: Plan) -> Iterator[str]:
         yield f"where it cannot be proved: {', then '.join(plan.order[1:])}"
 
 
-def _plan(app: App, verb_name: str, to: str, at_once: bool, output: str) -> None:
+def _plan(
+    app: App, verb_name: str, to: str, at_once: bool, overrides: tuple[str, ...], output: str
+) -> None:
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
-    plan = desk.plan(Verb(verb_name), desk.select(chosen()), to, _pace(at_once))
+    samus = desk.select(chosen())
+    plan = desk.plan(Verb(verb_name), samus, to, overrides=overrides, pace=_pace(at_once))
     desk.keep_plan(plan)
     emit(plan_facts(plan), output, lambda: _print_plan(plan))
     if plan.blocked_by:
@@ -81,11 +91,13 @@ def _plan(app: App, verb_name: str, to: str, at_once: bool, output: str) -> None
             f"the {verb_name} would be refused (rule {rules})",
             remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
         )
-    say(f"go on: sisamu {verb_name} start … --plan {plan.digest} --reason TEXT")
+    named = "".join(f" --override {rule}" for rule in plan.overrides)
+    say(f"go on: sisamu {verb_name} start …{named} --plan {plan.digest} --reason TEXT")
 
 
-def _start(app: App, verb_name: str, to: str, at_once: bool, plan: str, reason: str,
-           expires_min: int, output: str) -> None:  # fmt: skip
+def _start(app: App, verb_name: str, to: str, at_once: bool, plan: str,
+           overrides: tuple[str, ...], reason: str, expires_min: int,
+           output: str) -> None:  # fmt: skip
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
@@ -93,7 +105,7 @@ def _start(app: App, verb_name: str, to: str, at_once: bool, plan: str, reason: 
     confirm_national(app)
     request = desk.new_request(
         Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus, to=to,
-        plan=plan, pace=_pace(at_once),
+        plan=plan, overrides=overrides, pace=_pace(at_once),
     )  # fmt: skip
     carry_out(app, request, output, desk.reviewed(plan))
 
@@ -109,22 +121,26 @@ def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
     group = click.Group(name, help=summary)
 
     @output_option
+    @override_option
     @_TO
     @selection_options
     @click.pass_obj
-    def plan(app: App, to: str, output: str, at_once: bool = False) -> None:
-        _plan(app, name, to, at_once, output)
+    def plan(
+        app: App, to: str, overrides: tuple[str, ...], output: str, at_once: bool = False
+    ) -> None:
+        _plan(app, name, to, at_once, overrides, output)
 
     @output_option
     @request_options
+    @override_option
     @click.option("--plan", default="", help="Digest of the plan reviewed: run that or refuse.")
     @confirm_option
     @_TO
     @selection_options
     @click.pass_obj
-    def start(app: App, to: str, plan: str, reason: str, expires_min: int, output: str,
-              at_once: bool = False) -> None:  # fmt: skip
-        _start(app, name, to, at_once, plan, reason, expires_min, output)
+    def start(app: App, to: str, plan: str, overrides: tuple[str, ...], reason: str,
+              expires_min: int, output: str, at_once: bool = False) -> None:  # fmt: skip
+        _start(app, name, to, at_once, plan, overrides, reason, expires_min, output)
 
     for command, text in ((plan, _PLAN), (start, _START)):
         # Planned work goes in waves: only a rescue may take all at once.

@@ -136,6 +136,24 @@ def _next(facts: dict[str, Any], file: Path) -> str:
 
 @request.command()
 @output_option
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True,
+              help="Where to write it.")  # fmt: skip
+@click.argument("request_id", metavar="ID")
+@click.pass_obj
+def fetch(app: App, request_id: str, out: Path, output: str) -> None:
+    """Write a request the leader accepted to a file.
+
+    For the second signature of what was begun on one: approve the file, then submit it.
+    """
+    envelope = app.enter().desk.accepted(request_id)
+    write_envelope(out, envelope)
+    facts = _facts(app, envelope)
+    emit(facts, output, lambda: _print(facts))
+    say(f"go on: sisamu request approve {out}; sisamu request submit {out}")
+
+
+@request.command()
+@output_option
 @_FILE
 @click.pass_obj
 def submit(app: App, file: Path, output: str) -> None:

@@ -45,7 +45,7 @@ def _print(facts: dict[str, Any]) -> None:
     for due in facts["second_due"]:
         said = "OVERDUE since" if due["overdue"] else "due by"
         click.echo(f"{due['operation']}: second signature {said} {due['by'][:16]}")
-        click.echo("  remedy: sisamu request approve FILE; sisamu request submit FILE")
+        click.echo(f"  remedy: {_how_to_approve(due)}")
     rows = [
         (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-", _state(s))
         for s in facts["sites"]
@@ -62,6 +62,13 @@ def _print(facts: dict[str, Any]) -> None:
     )
     for samu in facts["samus"]:
         _print_unknown(samu)
+
+
+def _how_to_approve(due: dict[str, Any]) -> str:
+    """Say how another operator signs; a lone site has the file itself."""
+    fetch = f"sisamu request fetch {due['operation']} --out FILE; "
+    first = fetch if due["rule"] == "second-signature" else ""
+    return f"{first}sisamu request approve FILE; sisamu request submit FILE"
 
 
 def _print_database(database: dict[str, Any] | None) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
+from sisamu_ops.failover.safety.settings import read_safety
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import (
     Credentials,
@@ -30,6 +31,7 @@ from sisamu_ops.model.platform import (
     Target,
     Waves,
 )
+from sisamu_ops.model.safety import Safety
 
 _MISSING = object()
 
@@ -107,6 +109,10 @@ class _Vars:
             return dict(value or {})
         self.note(f"{name} must be a mapping, not {value!r}")
         return {}
+
+    def whatever(self, name: str) -> Any:
+        """Return a variable as it is, None when there is none."""
+        return self._value(name, None)
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         value = self.text(name, default)
@@ -235,11 +241,22 @@ def _platform(inventory: Path, groups: _Groups) -> Platform:
             "no site is declared", place=str(inventory), remedy="add hosts to the group sites"
         )
     return Platform(
-        inventory=inventory, policy=_policy(first), sites=sites, samus=samus, targets=targets,
-        routers=tuple(v.host for v in routers),
+        inventory=inventory, policy=_policy(first, sites), sites=sites, samus=samus,
+        targets=targets,
+        routers=tuple(v.host for v in routers), router_sites=dict(_router_sites(routers, sites)),
         platform_instances=tuple(v.host for v in groups.hosts("national_platform")),
         database=_database(first, list(groups.hosts_if_any("database"))),
     )  # fmt: skip
+
+
+def _router_sites(routers: list[_Vars], sites: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Give each router's site, where the inventory says one."""
+    for v in routers:
+        site = v.text("site_id", "")
+        if site and site not in sites:
+            v.note(f"site_id {site!r} is no site: {', '.join(sites)}")
+        elif site:
+            yield v.host, site
 
 
 def _address(v: _Vars) -> str:
@@ -325,7 +342,7 @@ def _database_host(v: _Vars, kind: str) -> DatabaseHost:
     )  # fmt: skip
 
 
-def _policy(v: _Vars) -> Policy:
+def _policy(v: _Vars, sites: Collection[str]) -> Policy:
     identity = v.text("sisamu_identity", "")
     return Policy(
         platform=v.text("sisamu_platform"), coordination=v.text("sisamu_coordination"),
@@ -340,7 +357,7 @@ def _policy(v: _Vars) -> Policy:
         journal_keep=v.number("sisamu_journal_keep", 1_000),
         untrimmed_limit=v.number("sisamu_untrimmed_limit", 20_000),
         is_lab=v.flag("sisamu_lab", False), zookeeper_credentials=_credentials(v),
-        waves=_waves(v),
+        waves=_waves(v), safety=_safety(v, sites),
     )  # fmt: skip
 
 
@@ -356,6 +373,13 @@ def _waves(v: _Vars) -> Waves:
             v.note(f"sisamu_waves.{name} must be a whole number above 0, not {value!r}")
             return Waves()
     return Waves(**numbers)
+
+
+def _safety(v: _Vars, sites: Collection[str]) -> Safety:
+    safety, problems = read_safety(v.whatever("sisamu_safety"), sites)
+    for problem in problems:
+        v.note(problem)
+    return safety
 
 
 def _credentials(v: _Vars) -> Credentials | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -16,7 +16,14 @@ from typing import Any
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
 from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import AskDatabase, SignatureCheck, Targets, no_database
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    Experiments,
+    NoExperiments,
+    SignatureCheck,
+    Targets,
+    no_database,
+)
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.report import open_report
 from sisamu_ops.failover.request import (
@@ -33,8 +40,8 @@ from sisamu_ops.failover.request import (
     rfc3339,
 )
 from sisamu_ops.failover.review import differences, read_plan
-from sisamu_ops.failover.rules import Finding
-from sisamu_ops.failover.snapshot import read_snapshot
+from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, Finding
+from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.glass_log import log_site
@@ -52,6 +59,8 @@ INBOX_LIMIT = 20
 #: Unsigned documents removed with one entry: their digests must fit into it.
 FLOOD_AT_ONCE = 500
 LONGEST_LIFETIME = timedelta(hours=24)
+#: Judged by the rules like the others, and carried out by a later version.
+_NOT_YET = (Verb.REVERT, Verb.EVACUATE, Verb.CHECK)
 
 
 class _RefusalError(RefusedError):
@@ -76,6 +85,7 @@ class Admission:
     untrimmed: Callable[[], int] = int
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
+    experiments: Experiments = field(default_factory=NoExperiments)
     #: Given where this site is cut off and acts alone.
     alone: Alone | None = None
     #: Raises RefusedError unless all that is new of a log to merge waits in the inbox, and holds.
@@ -149,7 +159,7 @@ class Admission:
             "samus": list(plan.samus),
             "to": plan.to,
             "plan": plan.digest,
-            "findings": [f"{f.rule}: {f.message}" for f in plan.findings],
+            "findings": [finding.told for finding in plan.findings],
             "blocked_by": [f.rule for f in plan.blocked_by],
         }
 
@@ -278,7 +288,8 @@ class Admission:
             "request": asked,
         }
         scope = self._scope(request, envelope)
-        self._write("request.accepted", data | self._judged(request, scope), item)
+        judged = self._judged(request, scope, envelope.approvers())
+        self._write("request.accepted", data | judged, item)
 
     def _scope(self, request: Request, envelope: Envelope) -> dict[str, Any]:
         """Judge whether it is for this leader, or for this site alone; return what to journal."""
@@ -290,7 +301,7 @@ class Admission:
         if self.alone is None:
             return {}
         due = second_due(envelope.approvers(), self.now())
-        said = [f"{finding.rule}: {finding.message}" for finding in found]
+        said = [finding.told for finding in found]
         return {"second_due": rfc3339(due) if due else "", "findings": said}
 
     def _refuse_blocked(self, blocking: Sequence[Finding]) -> None:
@@ -312,7 +323,9 @@ class Admission:
         if request.expires - request.created > LONGEST_LIFETIME:
             raise _RefusalError("the request lives over 24 hours", remedy="choose a nearer expiry")
 
-    def _judged(self, request: Request, scope: dict[str, Any]) -> dict[str, Any]:
+    def _judged(
+        self, request: Request, scope: dict[str, Any], approvers: Sequence[str]
+    ) -> dict[str, Any]:
         if request.verb.leads:
             return self._about_leadership(request)
         if request.verb is Verb.ADOPT:
@@ -329,22 +342,44 @@ class Admission:
             return {}
         if request.verb is Verb.ENROL:
             return {"targets": self._enrollable(request)}
-        plan = self._plan(request)
+        if request.verb in _NOT_YET:
+            raise _RefusalError(
+                f"a {request.verb.value} is not carried out by this version",
+                remedy="switchover, failover and failback are", rules=["verb"],
+            )  # fmt: skip
+        plan = self._plan(request, approvers)
         self._compare(request, plan)
         self._refuse_blocked(plan.blocked_by)
         self.keep_plan(plan.document(), request.verb)
-        found = [f"{f.rule}: {f.message}" for f in plan.findings]
-        return scope | {
-            "samus": list(plan.samus),
-            "to": plan.to,
-            "plan": plan.digest,
-            "changes": plan.changes,
-            "waves": [list(wave) for wave in plan.waves],
-            "soak_ms": plan.soak_ms,
-            "order": list(plan.order),
-            "already": list(plan.already),
-            "findings": [*scope.get("findings", ()), *found],
-        }
+        found = [finding.told for finding in plan.findings]
+        return (
+            self._second(plan)
+            | scope
+            | {
+                "samus": list(plan.samus),
+                "to": plan.to,
+                "plan": plan.digest,
+                "changes": plan.changes,
+                "waves": [list(wave) for wave in plan.waves],
+                "soak_ms": plan.soak_ms,
+                "order": list(plan.order),
+                "already": list(plan.already),
+                "findings": [*scope.get("findings", ()), *found, *self._stopped(plan)],
+            }
+        )
+
+    def _second(self, plan: Plan) -> dict[str, Any]:
+        """Return until when the second signature is due that was not waited for."""
+        due = second_due((), self.now()) if plan.lacks_second else None
+        return {"second_due": rfc3339(due)} if due else {}
+
+    def _stopped(self, plan: Plan) -> list[str]:
+        """Stop the experiments that run before a rescue begins, and say which were."""
+        running = any(finding.rule == EXPERIMENT_RUNNING for finding in plan.findings)
+        if not running or plan.verb.planned:
+            return []
+        stopped = for_the_journal(", ".join(self.experiments.stop()))
+        return [f"{EXPERIMENT_RUNNING}: {f'stopped {stopped}' if stopped else 'not stopped yet'}"]
 
     def _compare(self, request: Request, plan: Plan) -> None:
         """Refuse a plan that is not the one reviewed, and say what differs."""
@@ -422,7 +457,7 @@ class Admission:
             raise _RefusalError("the request names no target", remedy="name one: target enrol HOST")
         return sorted({self.platform.host(t).host for t in request.targets})
 
-    def _plan(self, request: Request) -> Plan:
+    def _plan(self, request: Request, approvers: Sequence[str] = ()) -> Plan:
         policy = self.platform.policy
         if not request.samus:
             raise _RefusalError("the request names no SAMU", remedy="name one with --samu")
@@ -434,7 +469,9 @@ class Admission:
         return build_plan(
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
             to=to, readings=read.readings, read_at=self.now(), untrimmed=self.untrimmed(),
-            alone=self.alone is not None, database=read.database, pace=request.pace,
+            alone=self.alone is not None, database=read.database, approvers=approvers,
+            overrides=request.overrides, pace=request.pace,
+            experiments=experiments_to_judge(policy.safety, self.experiments),
         )  # fmt: skip
 
     def _note_held(self, request: Request, readings: Mapping[str, Reading]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sisamu_ops.failover.request import Request
-from sisamu_ops.failover.rules import Finding
+from sisamu_ops.failover.safety import Finding, judge_overrides
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import TelephonyMode
 from sisamu_ops.model.token import Epoch, break_glass_epoch
@@ -70,8 +70,7 @@ def _elected(request: Request) -> Iterator[Finding]:
             message=f"the request is for {request.site} alone, not for a leader",
             remedy="ask the leader: sisamu failover start; or sisamu break-glass start",
         )  # fmt: skip
-    for rule in request.overrides:
-        yield _no_override(rule)
+    yield from judge_overrides(request.verb, request.overrides)
 
 
 def _alone(request: Request, to: str, approvers: Sequence[str], alone: Alone) -> Iterator[Finding]:
@@ -103,13 +102,4 @@ def _reached(request: Request, alone: Alone) -> Iterator[Finding]:
             message=f"{alone.leader} leads and can be reached: this site is not cut off",
             remedy=f"sisamu {request.verb.value} start; or --override {LEADER_REACHABLE}",
         )  # fmt: skip
-    for rule in request.overrides:
-        if rule != LEADER_REACHABLE:
-            yield _no_override(rule)
-
-
-def _no_override(rule: str) -> Finding:
-    return Finding(
-        rule="override", blocks=True, message=f"{rule} is not a rule to override here",
-        remedy=f"alone, {LEADER_REACHABLE} is; otherwise leave --override out",
-    )  # fmt: skip
+    yield from judge_overrides(request.verb, request.overrides, also=[LEADER_REACHABLE])

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from datetime import date, time
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from sisamu_ops.failover.request import digest_of
-from sisamu_ops.failover.rules import MATRIX
+from sisamu_ops.failover.safety import RULES, Rule, cells
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.platform import Platform, Policy, Site
+from sisamu_ops.model.safety import Safety
 
 POLICY = "policy"
 SIGNERS = "allowed_signers"
@@ -54,10 +56,15 @@ def platform_document(platform: Platform) -> bytes:
         "samus": {name: _plain(asdict(samu)) for name, samu in platform.samus.items()},
         "targets": {name: _plain(asdict(target)) for name, target in platform.targets.items()},
         "routers": list(platform.routers),
+        "router_sites": dict(platform.router_sites),
         "database": _plain(asdict(platform.database)) if platform.database else None,
-        "matrix": {rule: sorted(v.value for v in verbs) for rule, verbs in MATRIX.items()},
+        "matrix": {name: _row(rule, platform.policy.safety) for name, rule in RULES.items()},
     }
     return canonical_bytes(content)
+
+
+def _row(rule: Rule, safety: Safety) -> dict[str, str]:
+    return {verb.value: cell.value for verb, cell in cells(rule, safety).items()}
 
 
 def _site(site: Site) -> dict[str, Any]:
@@ -91,6 +98,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _plain(value: Any) -> Any:
     """Return a value as canonical JSON can hold it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -99,4 +108,6 @@ def _plain(value: Any) -> Any:
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
+    if isinstance(value, date | time):
+        return value.isoformat()
     return str(value) if isinstance(value, Path) else value

@@ -9,7 +9,7 @@ from typing import Any
 from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
-from sisamu_ops.failover.rules import settling
+from sisamu_ops.failover.safety import SECOND_SIGNATURE, settling
 from sisamu_ops.failover.state import Alarm, State
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
@@ -63,7 +63,7 @@ def second_due_facts(state: State, now: datetime) -> list[dict[str, Any]]:
     """Return the operations begun on one signature whose second is due, and since when overdue."""
     return [
         {
-            "rule": "break-glass.second-due",
+            "rule": _second_by(o),
             "operation": o.operation_id,
             "by": o.second_due,
             "overdue": parse_rfc3339(o.second_due) < now,
@@ -71,6 +71,13 @@ def second_due_facts(state: State, now: datetime) -> list[dict[str, Any]]:
         for o in state.operations.values()
         if o.second_due
     ]
+
+
+def _second_by(operation: Operation) -> str:
+    """Return the rule a second signature is due by: the leader's, or that of a site alone."""
+    said = (f"{SECOND_SIGNATURE}: ", f"overridden: {SECOND_SIGNATURE}: ")
+    led = any(finding.startswith(said) for finding in operation.findings)
+    return SECOND_SIGNATURE if led else "break-glass.second-due"
 
 
 def held_facts(state: State, hosts: Iterable[str]) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sisamu_ops.failover.pacing import split_waves
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import AT_ONCE, Verb, digest_of
-from sisamu_ops.failover.rules import NOT_AWAITED, Facts, Finding, judge
+from sisamu_ops.failover.safety import RULES, SECOND_SIGNATURE, Facts, Finding, judge
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.errors import ConfigurationError
@@ -53,11 +53,18 @@ class Plan:
     order: tuple[str, ...] = ()
     #: SAMUs asked for that are there already, by the journal and by every router: left alone.
     already: tuple[str, ...] = ()
+    #: The rules set aside by name, broken or not.
+    overrides: tuple[str, ...] = field(default=())
 
     @property
     def blocked_by(self) -> tuple[Finding, ...]:
         """Return the findings that forbid it."""
         return tuple(f for f in self.findings if f.blocks)
+
+    @property
+    def lacks_second(self) -> bool:
+        """Say whether it may begin on one signature, and the second then falls due."""
+        return any(f.rule == SECOND_SIGNATURE and not f.blocks for f in self.findings)
 
     @property
     def changes(self) -> dict[str, dict[str, str]]:
@@ -73,7 +80,7 @@ class Plan:
         Measurements are no part of it.
         """
         verdicts = sorted(
-            {(f.rule, f.blocks) for f in self.findings if f.blocks or f.rule not in NOT_AWAITED}
+            {(f.rule, f.blocks, f.overridden) for f in self.findings if self._decides(f)}
         )
         return canonical_bytes(
             {
@@ -85,7 +92,8 @@ class Plan:
                 "soak_ms": self.soak_ms,
                 "order": list(self.order),
                 "transitions": [[m.host, m.samu_id, m.before, m.after] for m in self.transitions],
-                "verdicts": [[rule, blocks] for rule, blocks in verdicts],
+                "verdicts": [list(verdict) for verdict in verdicts],
+                "overrides": list(self.overrides),
             }
         )
 
@@ -94,13 +102,25 @@ class Plan:
         """Return the SHA-256 over the document: transitions, targets and rule verdicts."""
         return digest_of(self.document())
 
+    def _decides(self, finding: Finding) -> bool:
+        """Say whether a finding is part of what was decided.
+
+        Signatures come after the plan they are given for. What passes by itself must not make a
+        rescue another one than was reviewed.
+        """
+        if finding.rule == SECOND_SIGNATURE:
+            return False
+        rule = RULES.get(finding.rule)
+        return self.verb.planned or rule is None or not rule.passing
+
 
 def check_direction(verb: Verb, to: str, mode_order: Sequence[str]) -> str:
     """Return the mode a verb leads to; ConfigurationError when they do not go together."""
+    nominal = TelephonyMode.NOMINAL.value
     if verb is Verb.FAILBACK:
-        allowed: tuple[str, ...] = (TelephonyMode.NOMINAL.value,)
+        allowed: tuple[str, ...] = (nominal,)
     else:
-        allowed = tuple(mode_order)
+        allowed = (*mode_order, nominal) if verb is Verb.REVERT else tuple(mode_order)
     wanted = to or allowed[0]
     if wanted not in allowed:
         raise ConfigurationError(
@@ -123,9 +143,12 @@ def build_plan(
     untrimmed: int = 0,
     alone: bool = False,
     database: DatabaseWord | None = None,
+    approvers: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    experiments: Sequence[str] = (),
     pace: str = "",
 ) -> Plan:
-    """Plan the move of `samus` to `to` from what was read at `read_at`.
+    """Plan the move of `samus` to `to` from what was read at `read_at`, and judge it then.
 
     Those that are there already are left alone, unless all are.
     """
@@ -135,11 +158,14 @@ def build_plan(
     chosen = tuple(s for s in asked if s not in there) or asked
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,
-        modes=modes, untrimmed=untrimmed, alone=alone, database=database,
+        modes=modes, untrimmed=untrimmed, alone=alone, database=database, now=read_at,
+        approvers=tuple(approvers), overrides=tuple(sorted(set(overrides))),
+        experiments=tuple(experiments),
     )  # fmt: skip
     waves = platform.policy.waves
     return Plan(
         verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,
+        overrides=facts.overrides,
         transitions=tuple(_transitions(platform, chosen, to, readings)),
         waves=split_waves(chosen, waves, planned=verb.planned, at_once=pace == AT_ONCE),
         soak_ms=waves.soak_ms if verb.planned else 0,

@@ -54,6 +54,28 @@ def no_database() -> DatabaseWord | None:
     return None
 
 
+class Experiments(Protocol):
+    """The experiments that disturb this platform on purpose. Never raises."""
+
+    def running(self) -> tuple[str, ...]:
+        """Return the names of those that run. Reads what is at hand, and asks nobody."""
+
+    def stop(self) -> tuple[str, ...]:
+        """Undo what they disturb, and return the names of those stopped."""
+
+
+class NoExperiments:
+    """Stands where nothing is ever disturbed on purpose."""
+
+    def running(self) -> tuple[str, ...]:
+        """Return nothing."""
+        return ()
+
+    def stop(self) -> tuple[str, ...]:
+        """Return nothing."""
+        return ()
+
+
 class Targets(Protocol):
     """The fences of the targets, reached without a playbook: never a change of mode."""
 

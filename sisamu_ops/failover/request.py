@@ -69,6 +69,9 @@ class Verb(Enum):
     HOLD = "hold"
     GO_ON = "go-on"
     ABORT = "abort"
+    REVERT = "revert"
+    EVACUATE = "evacuate"
+    CHECK = "check"
 
     @property
     def leads(self) -> bool:
@@ -83,12 +86,14 @@ class Verb(Enum):
     @property
     def moves(self) -> bool:
         """Say whether it moves SAMUs."""
-        return self in (Verb.SWITCHOVER, Verb.FAILOVER, Verb.FAILBACK)
+        return self in (Verb.SWITCHOVER, Verb.FAILOVER, Verb.FAILBACK, Verb.REVERT)
 
     @property
     def planned(self) -> bool:
         """Say whether both sides are expected healthy; a failover is a rescue."""
-        return self in (Verb.SWITCHOVER, Verb.FAILBACK)
+        return self in (
+            Verb.SWITCHOVER, Verb.FAILBACK, Verb.REVERT, Verb.EVACUATE, Verb.CHECK
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from threading import Thread
 
-from sisamu_ops.failover.ports import AskDatabase, DatabaseWord, Targets
+from sisamu_ops.failover.ports import AskDatabase, DatabaseWord, Experiments, Targets
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Verb
+from sisamu_ops.model.safety import Safety
 
 #: What a rescue gives the database beside the time it takes to read the targets, in seconds.
 GRACE_S = 0.1
@@ -39,3 +40,8 @@ def read_snapshot(
     asking.join(None if verb.planned else GRACE_S)
     unheard = _UNHEARD if verb.planned else None
     return Snapshot(readings=readings, database=words[0] if words else unheard)
+
+
+def experiments_to_judge(safety: Safety, experiments: Experiments) -> tuple[str, ...]:
+    """Return the experiments that run, where a rule of the platform asks for them."""
+    return experiments.running() if safety.experiment_running is not None else ()

@@ -22,6 +22,9 @@ from sisamu_ops.model.errors import IntegrityError
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
 
+#: Paths that no caller takes while all is well: whether they work must be proved.
+_PROVABLE = ("degraded", "backup")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -107,6 +110,9 @@ class State:
     held: dict[str, Token] = field(default_factory=dict)
     merges: dict[str, Merge] = field(default_factory=dict)
     merged: dict[str, MergedLog] = field(default_factory=dict)
+    #: Sites evacuated, and when a test call last proved each SAMU's path, by its mode.
+    evacuated: set[str] = field(default_factory=set)
+    proved: dict[str, dict[str, str]] = field(default_factory=dict)
     #: The highest epoch of merged entries: the next leader's is above it.
     epoch_floor: int = 0
 
@@ -354,7 +360,18 @@ def _outcome(state: State, entry: Entry) -> None:
 
 
 def _called(state: State, entry: Entry) -> None:
-    state.operations[_data(entry)["operation"]].calls.append(_data(entry))
+    operation = state.operations[_data(entry)["operation"]]
+    operation.calls.append(_data(entry))
+    _prove(state, operation, _data(entry)["result"], entry.time)
+
+
+def _prove(state: State, operation: Operation, result: Mapping[str, Any], answered_at: str) -> None:
+    """Note which path an answered call proves: the answerer says its mode, and whose it is."""
+    mode, _, rest = str(result["answered_by"]).partition(";")
+    samu_id = rest.partition(";")[0].removeprefix("samu=")
+    if result["answered"] and mode in _PROVABLE and samu_id in operation.samus:
+        times = state.proved.setdefault(samu_id, {})
+        times[mode] = max(answered_at, times.get(mode, ""))
 
 
 def _wave_ended(state: State, entry: Entry) -> None:

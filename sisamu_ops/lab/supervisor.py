@@ -170,9 +170,10 @@ def _environment(place: LabPlace, program: Program) -> str:
         **{name: os.environ[name] for name in SETTINGS if name in os.environ},
         **dict(program.environment),
     }
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in variables.items())
+    return ",".join(f"{name}={_escaped(value)}" for name, value in variables.items())
 
 
 def _escaped(text: str) -> str:
-    """Double the percent signs, which supervisord expands."""
-    return text.replace("%", "%%")
+    """Double the percent signs, which supervisord expands; JSON brings quotes of its own."""
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text.replace('%', '%%')}{quote}"

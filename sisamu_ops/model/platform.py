@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.safety import Safety
 
 #: How long before its end a certificate is asked to be renewed.
 _RENEWED_BEFORE = timedelta(days=30)
@@ -139,6 +140,8 @@ class Policy:
     zookeeper_credentials: Credentials | None = None
     is_lab: bool = False
     waves: Waves = field(default_factory=Waves)
+    #: Which safety rules are in force, and measured by what.
+    safety: Safety = field(default_factory=Safety)
 
     @property
     def origin(self) -> str:
@@ -201,6 +204,8 @@ class Platform:
     routers: tuple[str, ...]
     platform_instances: tuple[str, ...] = field(default=())
     database: Database | None = None
+    #: At which site each router stands, where the inventory says.
+    router_sites: Mapping[str, str] = field(default_factory=dict)
 
     def samu(self, wanted: str) -> Samu:
         """Find a SAMU by identifier, or by a department prefix when only one matches.

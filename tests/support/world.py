@@ -22,7 +22,14 @@ from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenu
 from sisamu_ops.failover.execute import PROVE
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
-from sisamu_ops.failover.ports import AskDatabase, PlaybookRun, RunEnd, no_database
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    Experiments,
+    NoExperiments,
+    PlaybookRun,
+    RunEnd,
+    no_database,
+)
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Envelope, Request, Verb, inbox_name, new_request
 from sisamu_ops.failover.state import State
@@ -275,6 +282,7 @@ class World:
     rules: Rules = field(default_factory=some_rules)
     holders: frozenset[str] = frozenset({"local"})
     database: AskDatabase = no_database
+    experiments: Experiments = field(default_factory=NoExperiments)
 
     def ask(self, verb: Verb, **fields: Any) -> Request:
         """Put a request of the on-call engineer into the inbox."""
@@ -337,7 +345,7 @@ class World:
             signatures=signatures, now=lambda: self.now,
             open_peer=lambda site: nullcontext(LocalFiles(self.directory / "nobody")),
             rules=lambda: self.rules, keep=lambda contents: self.holders,
-            database=lambda: self.database(),
+            database=lambda: self.database(), experiments=self.experiments,
         )  # fmt: skip
 
 

@@ -1,0 +1,24 @@
+"""The safety rules: facts in, findings out, by a matrix that is data."""
+
+from sisamu_ops.failover.safety.facts import Facts, Finding, name_some
+from sisamu_ops.failover.safety.matrix import RULES, cells, judge, judge_overrides
+from sisamu_ops.failover.safety.policy_rules import EXPERIMENT_RUNNING, SECOND_SIGNATURE
+from sisamu_ops.failover.safety.rule import PLANNED, VERBS, Cell, Rule
+from sisamu_ops.failover.safety.structural import settling
+
+__all__ = [
+    "EXPERIMENT_RUNNING",
+    "PLANNED",
+    "RULES",
+    "SECOND_SIGNATURE",
+    "VERBS",
+    "Cell",
+    "Facts",
+    "Finding",
+    "Rule",
+    "cells",
+    "judge",
+    "judge_overrides",
+    "name_some",
+    "settling",
+]
