@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,15 @@ from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
-from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
+from sisamu_ops.failover.overview import (
+    alarm_facts,
+    checklist_facts,
+    drift_facts,
+    samu_facts,
+    second_due_facts,
+    site_facts,
+    to_call_facts,
+)
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
     AskDatabase,
@@ -100,6 +108,7 @@ class Desk:
                 {"target": host, "token": str(token)} for host, token in view.state.held.items()
             ],
             "second_due": second_due_facts(view.state, self.now()),
+            "to_call": to_call_facts(self.platform, view.state),
             "journal": {
                 "size": view.state.size,
                 "agreed_size": glance.agreed_size,
@@ -117,8 +126,27 @@ class Desk:
         state = self.record.glance().view.state
         readings = self.targets.read([*self.platform.routers, samu.gateway])
         mode = judge_mode(samu.samu_id, self.platform.routers, readings, self.now())
-        gateway = readings[samu.gateway].describe(samu.samu_id, UNARMED)
-        return samu_facts(samu, state, mode) | {"gateway": gateway}
+        reading = readings[samu.gateway]
+        at = reading.directory_at
+        return samu_facts(samu, state, mode) | {
+            "gateway": reading.describe(samu.samu_id, UNARMED),
+            "directory_at": rfc3339(datetime.fromtimestamp(at / 1000, UTC)) if at else None,
+            "checklist": checklist_facts(state, samu.samu_id, self.platform.policy.safety),
+        }
+
+    def checklists(self, samus: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the exit checklist of some SAMUs, each with what was ticked."""
+        state, safety = self.record.glance().view.state, self.platform.policy.safety
+        return [
+            {"samu": s, "mode": state.mode_of(s).mode, "items": checklist_facts(state, s, safety)}
+            for s in samus
+        ]
+
+    def drift(self, samus: Sequence[str]) -> list[dict[str, Any]]:
+        """Return which of some SAMUs are not where the journal intends them, as read now."""
+        state = self.record.journal().state
+        modes = self._read_modes([self.platform.samus[s] for s in samus])
+        return drift_facts(self.platform, state, modes)
 
     def card(self, wanted: str) -> dict[str, Any]:
         """Return what one needs to act by hand on a SAMU, with a break-glass token."""

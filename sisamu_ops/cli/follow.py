@@ -15,7 +15,7 @@ import click
 from sisamu_ops.app import App
 from sisamu_ops.cli.render import emit, say, wrapped
 from sisamu_ops.cli.request_file import write_envelope
-from sisamu_ops.model.errors import StoppedError, UnknownOutcomeError
+from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.request import Envelope, Request
@@ -29,8 +29,10 @@ _OUT = "sisamu.out"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def request_options(command: Command) -> Command:
-    """Add the options every request has."""
+_REASON = "Why; it is journalled. No phone numbers."
+
+
+def _signing_options(command: Command) -> Command:
     command = click.option(
         "--expires-in",
         "expires_min",
@@ -39,7 +41,7 @@ def request_options(command: Command) -> Command:
         show_default=True,
         help="Minutes after which the request is refused.",
     )(command)
-    command = click.option(
+    return click.option(
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
         default=None,
@@ -47,9 +49,25 @@ def request_options(command: Command) -> Command:
         callback=_keep_file,
         help="Write the signed request here, submit nothing; needs no network path.",
     )(command)
-    return click.option("--reason", required=True, help="Why; it is journalled. No phone numbers.")(
-        command
-    )
+
+
+def request_options(command: Command) -> Command:
+    """Add the options every request has."""
+    return click.option("--reason", required=True, help=_REASON)(_signing_options(command))
+
+
+def asking_options(command: Command) -> Command:
+    """Add the options of a request to what only reads unless something is asked."""
+    return click.option("--reason", default="", help=_REASON)(_signing_options(command))
+
+
+def require_reason(reason: str) -> str:
+    """Return the reason; ConfigurationError when there is none."""
+    if not reason.strip():
+        raise ConfigurationError(
+            "a reason is required", place="--reason", remedy="say why in a few words"
+        )
+    return reason
 
 
 def override_option(command: Command) -> Command:

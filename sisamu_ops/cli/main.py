@@ -35,7 +35,7 @@ NOUNS = {
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
     "request": ("request", "Requests as files: look, approve, submit."),
     "safety": ("safety", "Safety rules, what each blocks, how to set one aside."),
-    "samu": ("samu", "SAMUs: modes, readings, the printable card."),
+    "samu": ("samu", "SAMUs: modes, people, checklists, drift, the printable card."),
     "status": ("status", "The platform at a glance."),
     "switchover": ("move", "Planned move of SAMUs, both sides healthy."),
     "target": ("target", "Routers and gateways behind their fences."),

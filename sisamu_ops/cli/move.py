@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sisamu_ops.failover.plan import Plan
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
+_OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
+_BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
 _NOW = click.option("--now", "at_once", is_flag=True, help="All at once, in one wave.")
 
 
@@ -95,19 +97,18 @@ def _plan(
     say(f"go on: sisamu {verb_name} start …{named} --plan {plan.digest} --reason TEXT")
 
 
-def _start(app: App, verb_name: str, to: str, at_once: bool, plan: str,
-           overrides: tuple[str, ...], reason: str, expires_min: int,
-           output: str) -> None:  # fmt: skip
+def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], reason: str,
+           expires_min: int, output: str, **what: Any) -> None:  # fmt: skip
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
     samus = desk.select(chosen())
     confirm_national(app)
     request = desk.new_request(
-        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus, to=to,
-        plan=plan, overrides=overrides, pace=_pace(at_once),
+        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus,
+        pace=_pace(at_once), details={name: said for name, said in details.items() if said}, **what,
     )  # fmt: skip
-    carry_out(app, request, output, desk.reviewed(plan))
+    carry_out(app, request, output, desk.reviewed(what["plan"]))
 
 
 def _pace(at_once: bool) -> str:
@@ -135,12 +136,15 @@ def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
     @override_option
     @click.option("--plan", default="", help="Digest of the plan reviewed: run that or refuse.")
     @confirm_option
+    @_BRIDGE
+    @_OWNER
     @_TO
     @selection_options
     @click.pass_obj
-    def start(app: App, to: str, plan: str, overrides: tuple[str, ...], reason: str,
-              expires_min: int, output: str, at_once: bool = False) -> None:  # fmt: skip
-        _start(app, name, to, at_once, plan, overrides, reason, expires_min, output)
+    def start(app: App, /, owner: str, bridge: str, reason: str, expires_min: int, output: str,
+              at_once: bool = False, **what: Any) -> None:  # fmt: skip
+        details = {"owner": owner, "bridge": bridge}
+        _start(app, name, at_once, details, reason, expires_min, output, **what)
 
     for command, text in ((plan, _PLAN), (start, _START)):
         # Planned work goes in waves: only a rescue may take all at once.

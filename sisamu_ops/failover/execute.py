@@ -21,12 +21,14 @@ from sisamu_ops.failover.ledger import (
     judge_samu,
     judge_sealed,
 )
+from sisamu_ops.failover.modes import unconfirmed
 from sisamu_ops.failover.operation import Operation, Step, summary
 from sisamu_ops.failover.pacing import Act, Next, what_next
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading
-from sisamu_ops.failover.request import Verb, digest_of
+from sisamu_ops.failover.request import Verb, digest_of, parse_rfc3339
+from sisamu_ops.failover.safety import AGENTS_CONFIRMED
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal
@@ -107,7 +109,17 @@ class Executor:
 
     def _next(self, operation: Operation) -> Next:
         rescue = self.state.rescue_since(operation)
-        return what_next(operation, self.now(), rescue=rescue)
+        waiting = self._unconfirmed(operation)
+        return what_next(operation, self.now(), rescue=rescue, unconfirmed=waiting)
+
+    def _unconfirmed(self, operation: Operation) -> list[str]:
+        """Return the SAMUs of a switchover whose agents it waits for."""
+        rule = self.platform.policy.safety.agents_confirmed
+        waits = operation.verb is Verb.SWITCHOVER and AGENTS_CONFIRMED not in operation.overrides
+        if rule is None or not waits:
+            return []
+        since = parse_rfc3339(operation.accepted_at)
+        return unconfirmed(operation.samus, self.state.confirmations, since, rule.within_minutes)
 
     def _act(self, operation: Operation, coming: Next) -> bool:
         """Do what comes next for an operation; False when it waits."""

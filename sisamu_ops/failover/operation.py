@@ -112,6 +112,10 @@ class Operation:
     soak_ms: int = 0
     #: The modes a rescue may fall to, the wanted one first.
     order: tuple[str, ...] = ()
+    #: Who answers for the mode it leads to, the bridge that is open, the rules set aside by name.
+    owner: str = ""
+    bridge: str = ""
+    overrides: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     ends: dict[str, SamuEnd] = field(default_factory=dict)

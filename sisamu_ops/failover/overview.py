@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.modes import to_call
 from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
@@ -13,6 +14,7 @@ from sisamu_ops.failover.safety import SECOND_SIGNATURE, settling
 from sisamu_ops.failover.state import Alarm, State
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
+from sisamu_ops.model.safety import Safety
 
 
 def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
@@ -28,7 +30,72 @@ def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
         "remedy": _remedy(samu.samu_id, state, mode),
         "held": held_facts(state, (*mode.routers, samu.gateway)),
         "operation": operation_line(last[-1]) if last else None,
+        **mode_facts(state, samu.samu_id),
     }
+
+
+def mode_facts(state: State, samu_id: str) -> dict[str, Any]:
+    """Return the mode a SAMU was brought to as a procedure: since when, why, who, confirmed."""
+    mode, confirmed = state.mode_of(samu_id), state.confirmations.get(samu_id)
+    return {
+        "since": mode.since or None,
+        "reason": mode.reason or None,
+        "owner": mode.owner or None,
+        "bridge": mode.bridge or None,
+        "confirmed": {"by": confirmed.by, "channel": confirmed.channel, "at": confirmed.at}
+        if confirmed
+        else None,
+    }
+
+
+def checklist_facts(state: State, samu_id: str, safety: Safety) -> list[dict[str, Any]]:
+    """Return the exit checklist of the mode a SAMU is in, and who ticked what."""
+    mode = state.mode_of(samu_id)
+    return [
+        {
+            "item": item,
+            "says": says,
+            "ticked_by": mode.ticked[item].principal if item in mode.ticked else None,
+            "ticked_at": mode.ticked[item].time if item in mode.ticked else None,
+        }
+        for item, says in safety.checklists.get(mode.mode, {}).items()
+    ]
+
+
+def drift_facts(
+    platform: Platform, state: State, modes: Mapping[str, ModeReading]
+) -> list[dict[str, Any]]:
+    """Return the SAMUs whose routers hold another mode than is intended, none under way."""
+    return [
+        {
+            "id": samu_id,
+            "name": platform.samus[samu_id].name,
+            "mode": mode.mode.value,
+            "intended_mode": state.intended_mode(samu_id),
+            "routers": dict(mode.routers),
+        }
+        for samu_id, mode in modes.items()
+        if mode.mode.value != state.intended_mode(samu_id) and not state.open_operation(samu_id)
+    ]
+
+
+def to_call_facts(platform: Platform, state: State) -> list[dict[str, Any]]:
+    """Return the SAMUs that were moved before anybody said that their agents are in place."""
+    rule = platform.policy.safety.agents_confirmed
+    if rule is None:
+        return []
+    found = to_call(state.modes, state.confirmations, rule.within_minutes)
+    return [
+        {
+            "id": s,
+            "name": platform.samus[s].name,
+            "mode": state.mode_of(s).mode,
+            "since": state.mode_of(s).since,
+            "bridge": platform.samus[s].bridge or platform.policy.bridge,
+        }
+        for s in found
+        if s in platform.samus
+    ]
 
 
 def condition_facts(condition: Condition | None, now: datetime) -> dict[str, Any]:

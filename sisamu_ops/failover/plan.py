@@ -21,6 +21,8 @@ PLAYBOOKS: Mapping[Verb, str] = {
     Verb.SWITCHOVER: "samu_switchover.yml",
     Verb.FAILOVER: "samu_failover.yml",
     Verb.FAILBACK: "samu_failback.yml",
+    Verb.REVERT: "samu_switchover.yml",
+    Verb.REVERT: "samu_switchover.yml",
 }
 ARMED = "armed"
 UNARMED = "unarmed"

@@ -69,6 +69,9 @@ class Verb(Enum):
     HOLD = "hold"
     GO_ON = "go-on"
     ABORT = "abort"
+    CONFIRM = "confirm"
+    TICK = "tick"
+    ACCEPT = "accept"
     REVERT = "revert"
     EVACUATE = "evacuate"
     CHECK = "check"
@@ -82,6 +85,11 @@ class Verb(Enum):
     def steers(self) -> bool:
         """Say whether it is about an operation under way."""
         return self in (Verb.HOLD, Verb.GO_ON, Verb.ABORT)
+
+    @property
+    def of_people(self) -> bool:
+        """Say whether it tells what people say of SAMUs; nothing is sent to any target."""
+        return self in (Verb.CONFIRM, Verb.TICK, Verb.ACCEPT)
 
     @property
     def moves(self) -> bool:

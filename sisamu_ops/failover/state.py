@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.modes import Confirmation, SamuMode, Tick, entered
 from sisamu_ops.failover.operation import NOTHING, Operation, SamuEnd, Soak, Step
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.request import Verb
@@ -113,6 +114,9 @@ class State:
     #: Sites evacuated, and when a test call last proved each SAMU's path, by its mode.
     evacuated: set[str] = field(default_factory=set)
     proved: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: The mode each SAMU was brought to, and who said that its agents are in place.
+    modes: dict[str, SamuMode] = field(default_factory=dict)
+    confirmations: dict[str, Confirmation] = field(default_factory=dict)
     #: The highest epoch of merged entries: the next leader's is above it.
     epoch_floor: int = 0
 
@@ -160,6 +164,16 @@ class State:
     def intended_mode(self, samu_id: str) -> str:
         """Return the mode the journal says a SAMU should be in."""
         return self.intended.get(samu_id, DEFAULT_MODE)
+
+    def mode_of(self, samu_id: str) -> SamuMode:
+        """Return the mode the journal says a SAMU is in: nominal where nothing moved it."""
+        return self.modes.get(samu_id, SamuMode())
+
+    def enter(self, samu_id: str, mode: SamuMode) -> None:
+        """Note that a SAMU is in a mode; back at nominal its agents are at their consoles again."""
+        self.modes[samu_id] = mode
+        if mode.mode == DEFAULT_MODE:
+            self.confirmations.pop(samu_id, None)
 
     def open_operation(self, samu_id: str) -> Operation | None:
         """Return the newest operation that has not settled a SAMU, or left it unknown.
@@ -272,8 +286,45 @@ def _accepted(state: State, entry: Entry) -> None:
     elif verb in _STEERING:
         _STEERING[verb](state.operations[data["about"]], entry)
         state.finished[request_id] = Outcome.DONE
+    elif verb in _OF_PEOPLE:
+        _OF_PEOPLE[verb](state, entry)
+        state.finished[request_id] = Outcome.DONE
     else:
         _begin(state, entry, verb)
+
+
+def _confirmed(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    for samu_id in data["samus"]:
+        state.confirmations[samu_id] = Confirmation(
+            by=data["by"], channel=data["channel"], at=data["at"],
+            principal=data["request"]["principal"], time=entry.time,
+        )  # fmt: skip
+
+
+def _ticked(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    tick = Tick(principal=data["request"]["principal"], time=entry.time)
+    for samu_id in data["samus"]:
+        state.mode_of(samu_id).ticked.update(dict.fromkeys(data["items"], tick))
+
+
+def _drift_accepted(state: State, entry: Entry) -> None:
+    """What was read is what is intended from now on, whoever moved it."""
+    data, token = _data(entry), Token(entry.epoch, entry.index)
+    for samu_id in data["samus"]:
+        state.intended[samu_id], state.intents[samu_id] = data["to"], token
+        mode = SamuMode(
+            mode=data["to"], since=entry.time, reason=data["reason"],
+            owner=data["request"]["principal"], operation=data["id"],
+        )  # fmt: skip
+        state.enter(samu_id, mode)
+
+
+#: What people say of SAMUs; nothing is sent to any target.
+_OF_PEOPLE = {
+    Verb.CONFIRM: _confirmed, Verb.TICK: _ticked, Verb.ACCEPT: _drift_accepted,
+}  # fmt: skip
 
 
 def _hold(operation: Operation, entry: Entry) -> None:
@@ -310,7 +361,8 @@ def _begin(state: State, entry: Entry, verb: Verb) -> None:
         waves=tuple(tuple(wave) for wave in data.get("waves", ())),
         soak_ms=int(data.get("soak_ms", 0)), order=tuple(data.get("order", ())),
         token=token, second_by=data.get("second_due", ""), approvers=_approvers(request),
-        went_on=entry.index,
+        went_on=entry.index, owner=data.get("owner", request["principal"]),
+        bridge=data.get("bridge", ""), overrides=tuple(data.get("overrides", ())),
     )  # fmt: skip
     for samu_id in samus:
         if token > state.intents.get(samu_id, NOTHING):
@@ -395,6 +447,7 @@ def _end_samu(state: State, operation: Operation, samu_id: str, end: SamuEnd) ->
     operation.ends[samu_id] = end
     if state.intents.get(samu_id) != operation.token:
         return
+    state.enter(samu_id, entered(state.mode_of(samu_id), operation, end))
     if end.outcome is Outcome.FAILED and not end.moved:
         state.intended[samu_id] = operation.previous[samu_id]
     elif end.outcome is Outcome.DONE:

@@ -62,6 +62,12 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "merge": lambda data: f"to merge {data['log']['origin']}, {data['log']['size']} entries",
     "hold": lambda data: f"to hold {data['about']}",
     "go-on": lambda data: f"to go on with {data['about']}",
+    "confirm": lambda data: (
+        f"to note that the agents of SAMU {named(data['samus'])} are in place, "
+        f"by {data['by']} ({data['channel']}, {data['at']})"
+    ),
+    "tick": lambda data: f"to tick {', '.join(data['items'])} for SAMU {named(data['samus'])}",
+    "accept": lambda data: f"to accept that SAMU {named(data['samus'])} is on {data['to']}",
     "abort": lambda data: f"to abort {data['about']}: to begin nothing more of it",
 }
 

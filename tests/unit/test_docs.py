@@ -33,6 +33,7 @@ from sisamu_ops.model import errors
 from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.model.platform import Waves
+from sisamu_ops.model.safety import AgentsConfirmed, ExitChecklist, Safety
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.telephony.ledger import CallRecord, tally
 from tests.support.alone import LEAD, alone, merge, send, signed, start, the_log
@@ -207,6 +208,13 @@ def test_every_entry_kind_is_documented() -> None:
     assert set(documented_kinds()) == set(_HANDLERS)
 
 
+#: Rules about people in force, so that there is somebody to confirm and something to tick.
+PEOPLE = Safety(
+    agents_confirmed=AgentsConfirmed(within_minutes=60),
+    exit_checklist=ExitChecklist(backup={"agents-back": "agents are at their consoles"}),
+)
+
+
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     """A journal with an entry of every kind: moves, a refusal, a cut, a reconcile, a report."""
@@ -235,10 +243,22 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     world.lead_until_idle()
     fall_to_degraded(world)
     abort_in_a_soak(world)
+    with_people(world)
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def with_people(world: World) -> None:
+    """Say who is in place at SAMU 680, which is on backup, and tick an item of its checklist."""
+    policy = replace(world.platform.policy, safety=PEOPLE)
+    world.platform = replace(world.platform, policy=policy)
+    details = {"by": "shift lead", "channel": "phone", "owner": "lead", "bridge": "national"}
+    world.ask(Verb.CONFIRM, samus=["680"], details=details)
+    world.ask(Verb.TICK, samus=["680"], details={"items": "agents-back"})
+    world.ask(Verb.FAILOVER, samus=["300"], to="backup", details=details)
+    world.lead_until_idle()
 
 
 def fall_to_degraded(world: World) -> None:
@@ -358,13 +378,14 @@ def test_the_keys_of_status_are_documented(
         conditions={"local": condition},
     )  # fmt: skip
     record: Any = SimpleNamespace(glance=lambda: glance, trust=world.trust)
+    platform = replace(world.platform, policy=replace(world.platform.policy, safety=PEOPLE))
     desk = Desk(
-        platform=world.platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
+        platform=platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
         now=lambda: world.now,
     )  # fmt: skip
-    found = status_keys(desk) - {"held", "second_due"}
+    found = status_keys(desk) - {"held", "second_due", "samus[].confirmed"}
     view.state, view.entries = fold(lived_alone[0]), lived_alone[0]
-    found |= status_keys(desk) - {"alarms"}
+    found |= status_keys(desk) - {"alarms", "to_call"}
     database = assess_rac(healthy(down=frozenset({"rac2"})).capture()).brief()
     for path in paths(database, "database"):
         path = re.sub(r"(worst_single_loss)\..*", r"\1", path)
