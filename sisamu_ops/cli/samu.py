@@ -28,7 +28,7 @@ def samu() -> None:
 @output_option
 @click.pass_obj
 def list_samus(app: App, output: str) -> None:
-    """List the SAMUs of the inventory; nothing is read over the network."""
+    """List the SAMUs of the inventory; nothing is read."""
     facts = [
         {"id": s.samu_id, "name": s.name, "region": s.region, "gateway": s.gateway}
         for s in app.platform.samus.values()
