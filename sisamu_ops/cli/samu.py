@@ -49,7 +49,7 @@ _SAMU = click.option("--samu", "wanted", required=True, help="SAMU identifier, a
 @_SAMU
 @click.pass_obj
 def show(app: App, wanted: str, output: str) -> None:
-    """Read one SAMU on every router now, beside what the journal intends."""
+    """Read one SAMU now, beside what the journal intends."""
     facts = app.enter().desk.samu(wanted)
     emit(facts, output, lambda: _print(facts))
 
