@@ -170,7 +170,8 @@ class FakePlaybooks:
         self.kill_after(host)
         on_event({"event": "fence", "host": host, "result": answer})
         if host in run.routers:
-            call = {"answered": True, "status": 200, "answered_by": f"{run.to};", "pdd_ms": 1}
+            said = f"{run.to};samu={run.samus[0]}"
+            call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
             on_event({"event": "call", "via": "router", "host": host, "result": call})
         return answer.get("outcome") == "done"
 
