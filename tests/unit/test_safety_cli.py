@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,10 @@ def test_a_name_that_is_no_rule_is_refused_before_anything_is_asked(
     write_policy(
         trust / "policy.json", origin=ORIGIN, publics=publics, threshold=2, allowed_signers=""
     )
+    (trust / "known_hosts").write_text("")
+    (operator := tmp_path / "root/operator").mkdir()
+    key = operator / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     reason = ("--reason", "a test") if do == "start" else ()
     shown = terminal(verb, do, "--samu", "300", "--override", "freeze", *reason)
     assert shown.code == 2, shown
