@@ -32,7 +32,7 @@ from sisamu_ops.leadership.port import Coordination, Leadership
 from sisamu_ops.model.errors import ConfigurationError, LeadershipError, RefusedError
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.record import JournalView
-from sisamu_ops.term import Neighbours, Term
+from sisamu_ops.term import Neighbours, Term, serve_until_idle
 
 #: Where a site keeps its own logs, below its home.
 LOGS = "break-glass"
@@ -234,8 +234,7 @@ class BreakGlass:
                 alone=outlook.alone,
             )  # fmt: skip
             self._begin(term)
-            while term.serve(coordination):
-                pass
+            serve_until_idle(term, coordination)
             term.leave()
         finally:
             contention.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
-from sisamu_ops.failover.overview import alarm_facts, samu_facts, second_due_facts, site_facts
+from sisamu_ops.failover.overview import (
+    alarm_facts,
+    checklist_facts,
+    drift_facts,
+    samu_facts,
+    second_due_facts,
+    site_facts,
+    to_call_facts,
+)
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
     AskDatabase,
@@ -32,7 +41,9 @@ from sisamu_ops.failover.request import (
     new_request,
     rfc3339,
 )
+from sisamu_ops.failover.review import plan_item
 from sisamu_ops.failover.safety import judge_overrides
+from sisamu_ops.failover.selection import MatchHosts, Selection, select_samus
 from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
@@ -62,6 +73,9 @@ class Desk:
     serve: Callable[[Coordination], None] | None = None
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
+    match: MatchHosts = lambda _: ()
+    #: Where this operator's reviewed plans are kept, by digest.
+    plans: Path | None = None
     experiments: Experiments = field(default_factory=NoExperiments)
 
     # --- reading ------------------------------------------------------------------------
@@ -94,6 +108,7 @@ class Desk:
                 {"target": host, "token": str(token)} for host, token in view.state.held.items()
             ],
             "second_due": second_due_facts(view.state, self.now()),
+            "to_call": to_call_facts(self.platform, view.state),
             "journal": {
                 "size": view.state.size,
                 "agreed_size": glance.agreed_size,
@@ -111,8 +126,27 @@ class Desk:
         state = self.record.glance().view.state
         readings = self.targets.read([*self.platform.routers, samu.gateway])
         mode = judge_mode(samu.samu_id, self.platform.routers, readings, self.now())
-        gateway = readings[samu.gateway].describe(samu.samu_id, UNARMED)
-        return samu_facts(samu, state, mode) | {"gateway": gateway}
+        reading = readings[samu.gateway]
+        at = reading.directory_at
+        return samu_facts(samu, state, mode) | {
+            "gateway": reading.describe(samu.samu_id, UNARMED),
+            "directory_at": rfc3339(datetime.fromtimestamp(at / 1000, UTC)) if at else None,
+            "checklist": checklist_facts(state, samu.samu_id, self.platform.policy.safety),
+        }
+
+    def checklists(self, samus: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the exit checklist of some SAMUs, each with what was ticked."""
+        state, safety = self.record.glance().view.state, self.platform.policy.safety
+        return [
+            {"samu": s, "mode": state.mode_of(s).mode, "items": checklist_facts(state, s, safety)}
+            for s in samus
+        ]
+
+    def drift(self, samus: Sequence[str]) -> list[dict[str, Any]]:
+        """Return which of some SAMUs are not where the journal intends them, as read now."""
+        state = self.record.journal().state
+        modes = self._read_modes([self.platform.samus[s] for s in samus])
+        return drift_facts(self.platform, state, modes)
 
     def card(self, wanted: str) -> dict[str, Any]:
         """Return what one needs to act by hand on a SAMU, with a break-glass token."""
@@ -125,8 +159,18 @@ class Desk:
         facts |= card_facts(self.platform, samu, token, self.ansible_playbook)
         return facts | {"printed_at": rfc3339(self.now())}
 
+    def select(self, selection: Selection) -> tuple[str, ...]:
+        """Return the SAMUs meant; ConfigurationError for a name that means none."""
+        return select_samus(self.platform, selection, self.match)
+
     def plan(
-        self, verb: Verb, samus: Sequence[str], to: str, overrides: Sequence[str] = ()
+        self,
+        verb: Verb,
+        samus: Sequence[str],
+        to: str,
+        *,
+        overrides: Sequence[str] = (),
+        pace: str = "",
     ) -> Plan:
         """Plan a move from one snapshot, as the leader will judge it."""
         check_overrides(verb, overrides)
@@ -145,9 +189,25 @@ class Desk:
             readings=read.readings,
             read_at=self.now(),
             database=read.database,
+            pace=pace,
             overrides=overrides,
             experiments=experiments_to_judge(platform.policy.safety, self.experiments),
         )
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Keep a plan that is reviewed, for the start that names it; best effort."""
+        if self.plans is not None:
+            with suppress(OSError):  # without it a changed plan is refused by digest alone
+                self.plans.mkdir(parents=True, exist_ok=True)
+                (self.plans / plan.digest).write_bytes(plan.document())
+
+    def reviewed(self, digest: str) -> list[InboxItem]:
+        """Return the reviewed plan as an inbox item; nothing where this machine has it not."""
+        path = self.plans / digest if self.plans and digest else None
+        if path is None or not path.is_file():
+            return []
+        item = plan_item(path.read_bytes())
+        return [item] if item.name.endswith(digest) else []
 
     def read_targets(self, hosts: Collection[str]) -> Mapping[str, Reading]:
         """Read the fences of these targets now."""
@@ -181,6 +241,9 @@ class Desk:
         site: str = "",
         overrides: Sequence[str] = (),
         log: LogClaim | None = None,
+        about: str = "",
+        pace: str = "",
+        details: Mapping[str, str] | None = None,
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
         check_overrides(verb, overrides, also=[LEADER_REACHABLE] if site else [])
@@ -202,6 +265,9 @@ class Desk:
             site=site,
             overrides=overrides,
             log=log,
+            about=about,
+            pace=pace,
+            details=details,
         )
 
     def read_log(self, directory: Path) -> tuple[LogClaim, list[InboxItem]]:

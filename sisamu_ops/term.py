@@ -34,6 +34,7 @@ from sisamu_ops.failover.request import (
     Verb,
     digest_of,
 )
+from sisamu_ops.failover.review import PLAN, is_plan
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader, OpenPeer
@@ -52,6 +53,8 @@ from sisamu_ops.model.platform import Certificate, Platform
 
 _log = logging.getLogger(__name__)
 
+#: Reviewed plans remembered at once.
+_PLANS = 20
 #: How the inbox names of adoptions begin.
 ADOPTION = f"{Verb.ADOPT.value}-"
 
@@ -126,9 +129,12 @@ class Term:
             now=self.neighbours.now, present=self.present,
             untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
             alone=self.alone, check_log=self._check_log, database=self.neighbours.database,
+            reviewed=lambda: self._plans, keep_plan=self._keep_plan,
             experiments=self.neighbours.experiments,
         )  # fmt: skip
         self._leaves: dict[str, bytes] = {}
+        self._plans: dict[str, bytes] = {}
+        self._unkept: list[bytes] = []
         self.merging = Merging(
             state=self.state, writer=self.writer, policy=self.policy, waiting=lambda: self._leaves
         )
@@ -136,6 +142,7 @@ class Term:
         self.executor = Executor(
             platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
             targets=self.neighbours.targets, runner=self.neighbours.runner, report=self._report,
+            now=self.neighbours.now,
             keep=self.neighbours.keep, majority=self.policy.threshold,
             documents=lambda: self.neighbours.rules().documents,
             elsewhere=lambda: bool(self.present() - {self.tenure.site}),
@@ -159,6 +166,7 @@ class Term:
         self.admission.begin_sweep()
         items = inbox.items()
         self._leaves = {item.name: item.payload for item in items if item.name.startswith(LEAF)}
+        self._note_plans(items)
         for item in items:
             if not self._may_go_on():
                 return False
@@ -166,7 +174,9 @@ class Term:
         self.admission.end_sweep()
         self.merging.advance()
         idle = self.state.handover or self.outgrown
-        return self._may_go_on() and not idle and self.executor.advance()
+        if not self._may_go_on() or idle:
+            return False
+        return self.executor.advance() or self._keep_late()
 
     def _take(self, item: InboxItem) -> None:
         if item.name.startswith(PREFIX):
@@ -177,12 +187,41 @@ class Term:
             self.admission.observe(item, self.policy)
         elif item.name.startswith(ADOPTION) and self.admission.must_wait(item):
             self.gives_way = True
+        elif item.name.startswith(PLAN):
+            # What it serves comes with it, and has been answered by now or never will be.
+            self.admission.discard(item)
         elif item.name.startswith(LEAF) and is_leaf(item, self.policy):
             # It waits for the request that names it, unless an earlier one did.
             if self.merging.is_merged(item.payload):
                 self.admission.discard(item)
         else:
             self.admission.answer(item)
+
+    def _note_plans(self, items: Iterable[InboxItem]) -> None:
+        """Remember the reviewed plans that wait, the newest few: their requests follow them."""
+        for item in items:
+            if item.name.startswith(PLAN) and is_plan(item):
+                self._plans[item.name.removeprefix(PLAN)] = item.payload
+        for digest in list(self._plans)[:-_PLANS]:
+            del self._plans[digest]
+
+    def _keep_plan(self, document: bytes, verb: Verb) -> None:
+        """Keep a plan on a majority of sites; a rescue does not wait for that."""
+        if not verb.planned or self.alone is not None:
+            self._unkept.append(document)
+            return
+        held = self.neighbours.keep([document])
+        if len(held) < self.policy.threshold:
+            raise RefusedError(
+                f"the plan is kept at {', '.join(sorted(held)) or 'no site'} only: no majority",
+                remedy="bring the sites back: sisamu doctor",
+            )
+
+    def _keep_late(self) -> bool:
+        """Keep the plans of rescues, once there is nothing else to do; best effort."""
+        if self._unkept:
+            self.neighbours.keep([self._unkept.pop()])
+        return bool(self._unkept)
 
     def _check_log(self, claim: LogClaim) -> None:
         merged = self.state.merged.get(claim.origin, MergedLog())
@@ -248,6 +287,17 @@ class Term:
         self.submit(make_report(self.keys.site, facts, self.keys.entry))
 
 
+def serve_until_idle(term: Term, coordination: Coordination) -> None:
+    """Do all that waits, and what will fall due by itself: a soak is waited for to its end."""
+    while True:
+        while term.serve(coordination):
+            pass
+        due = term.executor.waits_until()
+        if due is None:
+            return
+        coordination.await_change(max(0.0, (due - term.neighbours.now()).total_seconds()))
+
+
 def serve_once(
     *,
     platform: Platform,
@@ -275,8 +325,7 @@ def serve_once(
             submit=coordination.put, folding=folding,
         )  # fmt: skip
         term.begin()
-        while term.serve(coordination):
-            pass
+        serve_until_idle(term, coordination)
         term.leave("merge" if term.outgrown else "stop")
     finally:
         contention.close()

@@ -138,6 +138,8 @@ class App:
             ansible_playbook=self._ansible_playbook(),
             rules=self.rules,
             database=partial(self._database_word, self.identity),
+            match=self._match_hosts,
+            plans=self.state_dir / "plans",
             experiments=self.experiments(),
             serve=self._serve_here if self.is_local else None,
         )
@@ -248,6 +250,12 @@ class App:
         with ThreadPoolExecutor(max_workers=1) as aside:
             database = aside.submit(self._database_facts)
             return self.desk.status() | {"database": database.result()}
+
+    def _match_hosts(self, pattern: str) -> Collection[str]:
+        """Return the hosts an Ansible pattern means in this inventory."""
+        from sisamu_ops.doors.inventory import match_hosts
+
+        return match_hosts(self.options.inventory, pattern)
 
     def _database_facts(self) -> Mapping[str, Any] | None:
         from sisamu_ops.app.clusters import glance_at_database

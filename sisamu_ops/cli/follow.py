@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,7 +15,7 @@ import click
 from sisamu_ops.app import App
 from sisamu_ops.cli.render import emit, say, wrapped
 from sisamu_ops.cli.request_file import write_envelope
-from sisamu_ops.model.errors import StoppedError, UnknownOutcomeError
+from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.request import Envelope, Request
@@ -28,8 +29,10 @@ _OUT = "sisamu.out"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def request_options(command: Command) -> Command:
-    """Add the options every request has."""
+_REASON = "Why; it is journalled. No phone numbers."
+
+
+def _signing_options(command: Command) -> Command:
     command = click.option(
         "--expires-in",
         "expires_min",
@@ -38,7 +41,7 @@ def request_options(command: Command) -> Command:
         show_default=True,
         help="Minutes after which the request is refused.",
     )(command)
-    command = click.option(
+    return click.option(
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
         default=None,
@@ -46,9 +49,25 @@ def request_options(command: Command) -> Command:
         callback=_keep_file,
         help="Write the signed request here, submit nothing; needs no network path.",
     )(command)
-    return click.option("--reason", required=True, help="Why; it is journalled. No phone numbers.")(
-        command
-    )
+
+
+def request_options(command: Command) -> Command:
+    """Add the options every request has."""
+    return click.option("--reason", required=True, help=_REASON)(_signing_options(command))
+
+
+def asking_options(command: Command) -> Command:
+    """Add the options of a request to what only reads unless something is asked."""
+    return click.option("--reason", default="", help=_REASON)(_signing_options(command))
+
+
+def require_reason(reason: str) -> str:
+    """Return the reason; ConfigurationError when there is none."""
+    if not reason.strip():
+        raise ConfigurationError(
+            "a reason is required", place="--reason", remedy="say why in a few words"
+        )
+    return reason
 
 
 def override_option(command: Command) -> Command:
@@ -137,16 +156,55 @@ def carry_out_signed(
 
 
 def conclude(view: JournalView, request_id: str, output: str) -> None:
-    """Render what a request came to; exit 0 done, 5 failed, 6 unknown."""
+    """Render what a request came to; exit 0 done, 5 failed, 6 unknown, 9 held or aborted."""
     from sisamu_ops.failover.overview import operation_facts
 
     operation = view.state.operations.get(request_id)
-    outcome = view.state.finished[request_id].value
-    facts = operation_facts(operation) if operation else {"id": request_id, "outcome": outcome}
-    emit(facts, output, lambda: click.echo(f"{request_id}: {outcome}"))
-    if outcome == "failed":
-        say(f"known not done; look at it: sisamu operation show {request_id}")
-        sys.exit(5)
+    if operation is None:
+        outcome = view.state.finished[request_id].value
+        facts: dict[str, Any] = {"id": request_id, "outcome": outcome}
+    else:
+        facts = operation_facts(operation)
+    emit(facts, output, lambda: print_summary(facts))
+    for line in what_now(facts):
+        say(line)
+    sys.exit(exit_code(facts))
+
+
+def print_summary(facts: dict[str, Any]) -> None:
+    """Print what a request came to: the whole, and each SAMU that is not done."""
+    click.echo(f"{facts['id']}: {facts['outcome']}")
+    ends = facts.get("outcomes", ())
+    if len(ends) > 1:
+        counts = Counter(end["outcome"] for end in ends)
+        click.echo("  " + ", ".join(f"{many} {word}" for word, many in counts.items()))
+    for end in ends:
+        if end["outcome"] not in ("done", "not begun") and len(ends) > 1:
+            detail = f": {end['detail']}" if end["detail"] else ""
+            click.echo(wrapped(f"SAMU {end['samu']} {end['outcome']}{detail}", "  "))
+    if facts.get("held"):
+        click.echo(wrapped(facts["held"], "  held: "))
+
+
+def what_now(facts: dict[str, Any]) -> list[str]:
+    """Return the commands that go on from here."""
+    request_id, outcome = facts["id"], facts["outcome"]
+    if outcome == "held":
+        return [
+            f"look: sisamu operation show {request_id}",
+            f"go on: sisamu operation resume {request_id} --reason TEXT",
+            f"begin nothing more: sisamu operation abort {request_id} --reason TEXT",
+        ]
     if outcome == "unknown":
-        say("nobody can say yet; settle it: sisamu reconcile --reason TEXT")
-        sys.exit(6)
+        return ["nobody can say yet; settle it: sisamu reconcile --reason TEXT"]
+    if outcome == "failed":
+        return [f"known not done; look at it: sisamu operation show {request_id}"]
+    return []
+
+
+def exit_code(facts: dict[str, Any]) -> int:
+    """Return the exit code of what a request came to."""
+    codes = {"done": 0, "failed": 5, "unknown": 6, "held": 9}
+    if facts["outcome"] == "failed" and facts.get("aborted_by"):
+        return 9
+    return codes[facts["outcome"]]

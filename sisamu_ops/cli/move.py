@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sisamu_ops.app import App
+from sisamu_ops.cli.choose import chosen, confirm_national, confirm_option, selection_options
 from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
-from sisamu_ops.cli.render import emit, output_option, print_table, say
+from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
 from sisamu_ops.model.errors import RefusedError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.plan import Plan
 
-_SAMU = click.option(
-    "--samu", "samus", multiple=True, required=True, help="SAMU identifier; may be repeated."
-)
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
+_OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
+_BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
+_NOW = click.option("--now", "at_once", is_flag=True, help="All at once, in one wave.")
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -26,6 +28,10 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "verb": plan.verb.value,
         "samus": list(plan.samus),
         "to": plan.to,
+        "already": list(plan.already),
+        "waves": [list(wave) for wave in plan.waves],
+        "soak_ms": plan.soak_ms,
+        "order": list(plan.order),
         "digest": plan.digest,
         "allowed": not plan.blocked_by,
         "transitions": [
@@ -49,24 +55,37 @@ def _print_plan(plan: Plan) -> None:
     rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
     title = f"{plan.verb.value} to {plan.to}"
     print_table(title, ["", "target", "samu", "now", "then"], rows)
+    for line in _waves_told(plan):
+        click.echo(line)
     for finding in plan.findings:
         word = "refused" if finding.blocks else "finding"
         word = "overridden" if finding.overridden else word
-        click.echo(f"{word}: {finding.rule}: {finding.message}\n  remedy: {finding.remedy}")
+        click.echo(wrapped(finding.message, f"{word}: {finding.rule}: "))
+        click.echo(wrapped(finding.remedy, "  remedy: "))
     click.echo(f"digest {plan.digest}")
 
 
+def _waves_told(plan: Plan) -> Iterator[str]:
+    if plan.already:
+        yield wrapped(" ".join(plan.already), f"there already, left alone ({len(plan.already)}): ")
+    if len(plan.waves) > 1:
+        for number, wave in enumerate(plan.waves, start=1):
+            yield wrapped(" ".join(wave), f"wave {number:>2}: ")
+    if len(plan.waves) > 1 and plan.soak_ms:
+        yield f"soak: {plan.soak_ms / 1000:g} s of test calls after each wave"
+    if len(plan.order) > 1:
+        yield f"where it cannot be proved: {', then '.join(plan.order[1:])}"
+
+
 def _plan(
-    app: App,
-    verb_name: str,
-    samus: tuple[str, ...],
-    to: str,
-    overrides: tuple[str, ...],
-    output: str,
+    app: App, verb_name: str, to: str, at_once: bool, overrides: tuple[str, ...], output: str
 ) -> None:
     from sisamu_ops.failover.request import Verb
 
-    plan = app.enter().desk.plan(Verb(verb_name), samus, to, overrides)
+    desk = app.enter().desk
+    samus = desk.select(chosen())
+    plan = desk.plan(Verb(verb_name), samus, to, overrides=overrides, pace=_pace(at_once))
+    desk.keep_plan(plan)
     emit(plan_facts(plan), output, lambda: _print_plan(plan))
     if plan.blocked_by:
         rules = ", ".join(dict.fromkeys(f.rule for f in plan.blocked_by))
@@ -78,63 +97,70 @@ def _plan(
     say(f"go on: sisamu {verb_name} start …{named} --plan {plan.digest} --reason TEXT")
 
 
-def _verb(name: str, summary: str) -> click.Group:
+def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], reason: str,
+           expires_min: int, output: str, **what: Any) -> None:  # fmt: skip
+    from sisamu_ops.failover.request import Verb
+
+    desk = app.enter().desk
+    samus = desk.select(chosen())
+    confirm_national(app)
+    request = desk.new_request(
+        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus,
+        pace=_pace(at_once), details={name: said for name, said in details.items() if said}, **what,
+    )  # fmt: skip
+    carry_out(app, request, output, desk.reviewed(what["plan"]))
+
+
+def _pace(at_once: bool) -> str:
+    from sisamu_ops.failover.request import AT_ONCE
+
+    return AT_ONCE if at_once else ""
+
+
+def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
     """Make a verb's group: `plan` reads and judges, `start` asks the leader to act."""
     group = click.Group(name, help=summary)
 
     @output_option
     @override_option
     @_TO
-    @_SAMU
+    @selection_options
     @click.pass_obj
     def plan(
-        app: App, samus: tuple[str, ...], to: str, overrides: tuple[str, ...], output: str
+        app: App, to: str, overrides: tuple[str, ...], output: str, at_once: bool = False
     ) -> None:
-        _plan(app, name, samus, to, overrides, output)
+        _plan(app, name, to, at_once, overrides, output)
 
     @output_option
     @request_options
     @override_option
     @click.option("--plan", default="", help="Digest of the plan reviewed: run that or refuse.")
+    @confirm_option
+    @_BRIDGE
+    @_OWNER
     @_TO
-    @_SAMU
+    @selection_options
     @click.pass_obj
-    def start(
-        app: App,
-        samus: tuple[str, ...],
-        to: str,
-        plan: str,
-        overrides: tuple[str, ...],
-        reason: str,
-        expires_min: int,
-        output: str,
-    ) -> None:
-        from sisamu_ops.failover.request import Verb
+    def start(app: App, /, owner: str, bridge: str, reason: str, expires_min: int, output: str,
+              at_once: bool = False, **what: Any) -> None:  # fmt: skip
+        details = {"owner": owner, "bridge": bridge}
+        _start(app, name, at_once, details, reason, expires_min, output, **what)
 
-        request = app.enter().desk.new_request(
-            Verb(name),
-            reason=reason,
-            lifetime=lifetime(expires_min),
-            samus=samus,
-            to=to,
-            plan=plan,
-            overrides=overrides,
-        )
-        carry_out(app, request, output)
-
-    group.add_command(
-        click.command("plan", help="Read all targets, judge the rules, change nothing.")(plan)
-    )
-    group.add_command(
-        click.command("start", help="Sign the request, submit it, follow it to its end.")(start)
-    )
+    for command, text in ((plan, _PLAN), (start, _START)):
+        # Planned work goes in waves: only a rescue may take all at once.
+        group.command(help=text)(_NOW(command) if rescue else command)
     return group
 
+
+_PLAN = "Read all targets, judge the rules, change nothing."
+_START = "Sign the request, submit it, follow it to its end."
 
 switchover = _verb(
     "switchover", "Planned move, both sides healthy: stops at the first doubt, nothing lost."
 )
 failover = _verb(
-    "failover", "Rescue, the present path is broken: never blocked by rules for planned work."
+    "failover",
+    "Rescue, the present path is broken: never blocked by rules for planned work.",
+    rescue=True,
 )
 failback = _verb("failback", "Planned return to nominal.")

@@ -7,14 +7,21 @@ from typing import Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.follow import conclude, detachable, tell_entry
+from sisamu_ops.cli.follow import (
+    carry_out,
+    conclude,
+    detachable,
+    lifetime,
+    request_options,
+    tell_entry,
+)
 from sisamu_ops.cli.render import emit, output_option, print_facts, print_table
 from sisamu_ops.model.errors import ConfigurationError
 
 
 @click.group()
 def operation() -> None:
-    """List, show and follow operations."""
+    """List, show, follow, pause, resume and abort operations."""
 
 
 @operation.command("list")
@@ -78,3 +85,47 @@ def follow(app: App, operation_id: str, output: str) -> None:
     with detachable(operation_id):
         view = app.enter().desk.follow(operation_id, tell_entry)
     conclude(view, operation_id, output)
+
+
+def _steer(
+    app: App, verb_name: str, operation_id: str, reason: str, expires_min: int, output: str
+) -> None:
+    from sisamu_ops.failover.request import Verb
+
+    request = app.enter().desk.new_request(
+        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), about=operation_id
+    )
+    carry_out(app, request, output)
+
+
+@operation.command()
+@output_option
+@request_options
+@click.argument("operation_id", metavar="OPERATION")
+@click.pass_obj
+def pause(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
+    """Begin no further wave; the one under way is finished."""
+    _steer(app, "hold", operation_id, reason, expires_min, output)
+
+
+@operation.command()
+@output_option
+@request_options
+@click.argument("operation_id", metavar="OPERATION")
+@click.pass_obj
+def resume(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
+    """Go on with the next wave: what held it has been seen."""
+    _steer(app, "go-on", operation_id, reason, expires_min, output)
+
+
+@operation.command()
+@output_option
+@request_options
+@click.argument("operation_id", metavar="OPERATION")
+@click.pass_obj
+def abort(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
+    """Finish what has begun, begin nothing more.
+
+    What a dead leader has begun is sealed first. The end says what is where.
+    """
+    _steer(app, "abort", operation_id, reason, expires_min, output)

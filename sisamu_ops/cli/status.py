@@ -9,8 +9,9 @@ import click
 from sisamu_ops.app import App
 from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
 
-#: Findings on the database that are told at a glance.
+#: Findings on the database, and SAMUs to call, that are told at a glance.
 _FINDINGS = 3
+_CALLS = 5
 
 
 @click.command()
@@ -46,6 +47,7 @@ def _print(facts: dict[str, Any]) -> None:
         said = "OVERDUE since" if due["overdue"] else "due by"
         click.echo(f"{due['operation']}: second signature {said} {due['by'][:16]}")
         click.echo(f"  remedy: {_how_to_approve(due)}")
+    _print_to_call(facts["to_call"])
     rows = [
         (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-", _state(s))
         for s in facts["sites"]
@@ -69,6 +71,23 @@ def _how_to_approve(due: dict[str, Any]) -> str:
     fetch = f"sisamu request fetch {due['operation']} --out FILE; "
     first = fetch if due["rule"] == "second-signature" else ""
     return f"{first}sisamu request approve FILE; sisamu request submit FILE"
+
+
+def _print_to_call(facts: list[dict[str, Any]]) -> None:
+    """Say whose agents nobody has confirmed in place: somebody must call them."""
+    for one in facts[:_CALLS]:
+        click.echo(f"to call  SAMU {one['id']} {one['name']}, on {one['mode']} {_bridge(one)}")
+    if len(facts) > _CALLS:
+        click.echo(f"  and {len(facts) - _CALLS} more: sisamu status -o json")
+    if facts:
+        click.echo(
+            f"  then: sisamu samu confirm --samu {facts[0]['id']} --by ROLE --channel phone "
+            "--reason TEXT"
+        )
+
+
+def _bridge(fact: dict[str, Any]) -> str:
+    return f"({fact['bridge']})" if fact["bridge"] else ""
 
 
 def _print_database(database: dict[str, Any] | None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sisamu_ops.model.platform import (
     Site,
     SiteRole,
     Target,
+    Waves,
 )
 from sisamu_ops.model.safety import Safety
 
@@ -101,6 +103,13 @@ class _Vars:
         self.note(f"{name} must be a mapping, not {value!r}")
         return {}
 
+    def mapping(self, name: str) -> dict[str, Any]:
+        value = self._value(name, None)
+        if value is None or isinstance(value, Mapping):
+            return dict(value or {})
+        self.note(f"{name} must be a mapping, not {value!r}")
+        return {}
+
     def whatever(self, name: str) -> Any:
         """Return a variable as it is, None when there is none."""
         return self._value(name, None)
@@ -154,6 +163,18 @@ def load_platform(inventory: Path) -> Platform:
         ) from error
     problems.raise_any()
     return platform
+
+
+def match_hosts(inventory: Path, pattern: str) -> list[str]:
+    """Return the hosts an Ansible pattern means (Ansible's manual, patterns); [] for none."""
+    init_plugin_loader()
+    manager = InventoryManager(loader=DataLoader(), sources=[str(inventory)])
+    try:
+        return [str(host.name) for host in manager.get_hosts(pattern)]
+    except AnsibleError as error:
+        raise ConfigurationError(
+            str(error).splitlines()[0], place="--pattern", remedy="see Ansible's manual: patterns"
+        ) from error
 
 
 class _Groups:
@@ -263,7 +284,7 @@ def _samu(v: _Vars) -> Samu:
         samu_id=v.text("samu_id"), name=v.text("samu_name"), gateway=v.host,
         number=v.text("samu_number"), test_number=v.text("samu_test_number", ""),
         bridge=v.text("samu_bridge", ""), region=v.text("samu_region", ""),
-        fallback_numbers=v.texts("samu_fallback_numbers", ()),
+        fallback_numbers=v.texts("samu_fallback_numbers", ()), site=v.text("samu_site", ""),
     )  # fmt: skip
 
 
@@ -336,8 +357,22 @@ def _policy(v: _Vars, sites: Collection[str]) -> Policy:
         journal_keep=v.number("sisamu_journal_keep", 1_000),
         untrimmed_limit=v.number("sisamu_untrimmed_limit", 20_000),
         is_lab=v.flag("sisamu_lab", False), zookeeper_credentials=_credentials(v),
-        safety=_safety(v, sites),
+        waves=_waves(v), safety=_safety(v, sites),
     )  # fmt: skip
+
+
+def _waves(v: _Vars) -> Waves:
+    """Read `sisamu_waves`: canary, growth, at_most, soak_ms, rescue, each with its default."""
+    asked = v.mapping("sisamu_waves")
+    known = {f.name for f in fields(Waves)}
+    for name in set(asked) - known:
+        v.note(f"sisamu_waves has no {name}: it has {', '.join(sorted(known))}")
+    numbers = {name: value for name, value in asked.items() if name in known}
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < (name != "soak_ms"):
+            v.note(f"sisamu_waves.{name} must be a whole number above 0, not {value!r}")
+            return Waves()
+    return Waves(**numbers)
 
 
 def _safety(v: _Vars, sites: Collection[str]) -> Safety:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
 from sisamu_ops.failover.in_force import NAMES, Rules
+from sisamu_ops.failover.people import check_revert, judge_people
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
     AskDatabase,
@@ -24,7 +25,8 @@ from sisamu_ops.failover.ports import (
     Targets,
     no_database,
 )
-from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.refusal import AdmissionRefusedError
 from sisamu_ops.failover.report import open_report
 from sisamu_ops.failover.request import (
     NAMESPACE,
@@ -39,9 +41,11 @@ from sisamu_ops.failover.request import (
     parse_request,
     rfc3339,
 )
+from sisamu_ops.failover.review import differences, read_plan
 from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, Finding
 from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.state import State
+from sisamu_ops.failover.steering import steerable
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.glass_log import log_site
 from sisamu_ops.journal.keys import Policy as TrustPolicy
@@ -58,16 +62,10 @@ INBOX_LIMIT = 20
 #: Unsigned documents removed with one entry: their digests must fit into it.
 FLOOD_AT_ONCE = 500
 LONGEST_LIFETIME = timedelta(hours=24)
+#: Details of a move journalled beside it: who answers for the mode, and the bridge that is open.
+_ANSWERABLE = ("owner", "bridge")
 #: Judged by the rules like the others, and carried out by a later version.
-_NOT_YET = (Verb.REVERT, Verb.EVACUATE, Verb.CHECK)
-
-
-class _RefusalError(RefusedError):
-    """A refusal on its way to the journal."""
-
-    def __init__(self, message: str, *, remedy: str, rules: Sequence[str] = ()) -> None:
-        super().__init__(message, remedy=remedy)
-        self.rules = tuple(rules)
+_NOT_YET = (Verb.EVACUATE, Verb.CHECK)
 
 
 @dataclass(kw_only=True)
@@ -89,6 +87,10 @@ class Admission:
     alone: Alone | None = None
     #: Raises RefusedError unless all that is new of a log to merge waits in the inbox, and holds.
     check_log: Callable[[LogClaim], object] = lambda _: None
+    #: Reviewed plans that wait in the inbox, by digest.
+    reviewed: Callable[[], Mapping[str, bytes]] = dict
+    #: Keeps the plan beside the replicas; raises RefusedError where planned work finds no majority.
+    keep_plan: Callable[[bytes, Verb], object] = lambda _document, _verb: None
 
     def __post_init__(self) -> None:
         """Remember the duplicates to remove with the next entry."""
@@ -133,7 +135,9 @@ class Admission:
             request = parse_request(canonical_bytes({k: facts[k] for k in REQUEST_FIELDS}))
             data["would"] = self._would(request)
         except KeyError as error:
-            refusal = _RefusalError(f"the trigger lacks {error}", remedy="see the site's agent")
+            refusal = AdmissionRefusedError(
+                f"the trigger lacks {error}", remedy="see the site's agent"
+            )
             self._refuse(item, None, refusal)
         except (RefusedError, ConfigurationError) as refusal:
             self._refuse(item, None, refusal)
@@ -144,7 +148,7 @@ class Admission:
         """Say what the request would have become at this moment."""
         self._check_time(request)
         if request.verb is not Verb.FAILOVER:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"a trigger may not ask for a {request.verb.value}",
                 remedy="a site's trigger asks for a failover",
             )
@@ -178,16 +182,16 @@ class Admission:
         document = envelope.document.encode()
         request = parse_request(document)
         if not envelope.signature:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 "the request is not signed", remedy="sign it: sisamu --identity KEY …"
             )
         if not self.signatures(document, envelope.signature, envelope.principal, NAMESPACE):
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 "the signature does not verify for an allowed signer",
                 remedy="check your key with `sisamu doctor`; allowed_signers must name it",
             )
         if envelope.principal not in self.platform.policy.operators:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"{envelope.principal} is not authorised to ask for a {request.verb.value}",
                 remedy="ask for the role operator in the inventory's sisamu_roles",
             )
@@ -219,7 +223,7 @@ class Admission:
                 problem = f"{who} is not authorised to approve"
             else:
                 continue
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 problem, remedy="take it out, or have another operator approve: request approve",
                 rules=["approvals"],
             )  # fmt: skip
@@ -240,7 +244,7 @@ class Admission:
         """Refuse what one principal, proved by signature, has put in beyond measure."""
         self._waiting[principal] += 1
         if self._waiting[principal] > INBOX_LIMIT:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"{principal} has over {INBOX_LIMIT} requests waiting",
                 remedy="wait for their answers, then ask again",
                 rules=["inbox-limit"],
@@ -252,7 +256,7 @@ class Admission:
             return False
         if first.digest == digest_of(envelope.document.encode()):
             return True
-        raise _RefusalError(
+        raise AdmissionRefusedError(
             f"id {request.request_id} was used for other content (entry {first.index})",
             remedy="make a new request; an id is used once",
         )
@@ -260,11 +264,13 @@ class Admission:
     def _accept(self, item: InboxItem, envelope: Envelope, request: Request) -> None:
         self._check_time(request)
         if request.platform != self.platform.policy.platform:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"the request is for platform {request.platform!r}",
                 remedy=f"this platform is {self.platform.policy.platform!r}",
             )
         refuse_phone_numbers(request.reason, place="reason")
+        for name, said in request.details.items():
+            refuse_phone_numbers(said, place=name)
         asked: dict[str, Any] = {
             "document": envelope.document,
             "signature": envelope.signature,
@@ -299,7 +305,7 @@ class Admission:
 
     def _refuse_blocked(self, blocking: Sequence[Finding]) -> None:
         if blocking:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 "; ".join(f.message for f in blocking),
                 remedy="; ".join(dict.fromkeys(f.remedy for f in blocking)),
                 rules=[f.rule for f in blocking],
@@ -308,13 +314,15 @@ class Admission:
     def _check_time(self, request: Request) -> None:
         now = self.now()
         if now >= request.expires:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 "the request has expired", remedy="make and sign it anew; nothing was changed"
             )
         if request.created > now + CLOCK_TOLERANCE:
-            raise _RefusalError("the request is from the future", remedy="check the clocks")
+            raise AdmissionRefusedError("the request is from the future", remedy="check the clocks")
         if request.expires - request.created > LONGEST_LIFETIME:
-            raise _RefusalError("the request lives over 24 hours", remedy="choose a nearer expiry")
+            raise AdmissionRefusedError(
+                "the request lives over 24 hours", remedy="choose a nearer expiry"
+            )
 
     def _judged(
         self, request: Request, scope: dict[str, Any], approvers: Sequence[str]
@@ -325,8 +333,12 @@ class Admission:
             return {"rules": self._adoptable(request)}
         if request.verb is Verb.MERGE:
             return {"log": self._mergeable(request)}
+        if request.verb.steers:
+            return {"about": steerable(self.state, request).operation_id}
+        if request.verb.of_people:
+            return judge_people(request, self.platform, self.state, self._read_modes)
         if self.state.paused and not request.verb.moves:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
             )
         if request.verb is Verb.RECONCILE:
@@ -334,18 +346,16 @@ class Admission:
         if request.verb is Verb.ENROL:
             return {"targets": self._enrollable(request)}
         if request.verb in _NOT_YET:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"a {request.verb.value} is not carried out by this version",
                 remedy="switchover, failover and failback are", rules=["verb"],
             )  # fmt: skip
+        if request.verb is Verb.REVERT:
+            check_revert(request, self.platform, self.state)
         plan = self._plan(request, approvers)
+        self._compare(request, plan)
         self._refuse_blocked(plan.blocked_by)
-        if request.plan and request.plan != plan.digest:
-            raise _RefusalError(
-                f"the plan has changed: now {plan.digest[:16]}…, reviewed {request.plan[:16]}…",
-                remedy=f"review it again: sisamu {request.verb.value} plan",
-                rules=["plan-digest"],
-            )
+        self.keep_plan(plan.document(), request.verb)
         found = [finding.told for finding in plan.findings]
         return (
             self._second(plan)
@@ -355,6 +365,12 @@ class Admission:
                 "to": plan.to,
                 "plan": plan.digest,
                 "changes": plan.changes,
+                "waves": [list(wave) for wave in plan.waves],
+                "soak_ms": plan.soak_ms,
+                "order": list(plan.order),
+                "already": list(plan.already),
+                "overrides": list(plan.overrides),
+                **{name: said for name, said in request.details.items() if name in _ANSWERABLE},
                 "findings": [*scope.get("findings", ()), *found, *self._stopped(plan)],
             }
         )
@@ -372,11 +388,30 @@ class Admission:
         stopped = for_the_journal(", ".join(self.experiments.stop()))
         return [f"{EXPERIMENT_RUNNING}: {f'stopped {stopped}' if stopped else 'not stopped yet'}"]
 
+    def _compare(self, request: Request, plan: Plan) -> None:
+        """Refuse a plan that is not the one reviewed, and say what differs."""
+        if not request.plan or request.plan == plan.digest:
+            return
+        reviewed = read_plan(self.reviewed().get(request.plan, b""))
+        said = f"now {plan.digest[:16]}…, reviewed {request.plan[:16]}…, which nobody here has"
+        if reviewed:
+            said = differences(reviewed, read_plan(plan.document()))
+        raise AdmissionRefusedError(
+            f"the plan has changed since it was reviewed: {said}",
+            remedy=f"review it again: sisamu {request.verb.value} plan",
+            rules=["plan-digest", *dict.fromkeys(f.rule for f in plan.blocked_by)],
+        )
+
+    def _read_modes(self, samus: Sequence[str]) -> Mapping[str, ModeReading]:
+        routers = self.platform.routers
+        readings, now = self.targets.read(routers), self.now()
+        return {s: judge_mode(s, routers, readings, now) for s in samus}
+
     def _mergeable(self, request: Request) -> dict[str, Any]:
         """Refuse a log that is not a site's of this platform, or not the one merged before."""
         claim = request.log
         if claim is None or log_site(claim.origin, self.platform.policy.platform) is None:
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 "the request names no break-glass log of this platform",
                 remedy="ask with: sisamu journal merge DIR",
             )
@@ -387,11 +422,11 @@ class Admission:
         if request.verb in (Verb.PAUSE, Verb.RESUME):
             return {}
         if request.to == self.state.leader_site:
-            raise _RefusalError(f"{request.to} leads already", remedy="sisamu leader show")
+            raise AdmissionRefusedError(f"{request.to} leads already", remedy="sisamu leader show")
         others = self.present() - {self.state.leader_site}
         if not others or (request.verb is Verb.TRANSFER and request.to not in others):
             known = ", ".join(sorted(others)) or "no other site"
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"{request.to or 'another site'} does not stand for leader",
                 remedy=f"{known} stands: sisamu leader contenders",
                 rules=["contender-present"],
@@ -402,7 +437,7 @@ class Admission:
         here = self.rules().digests()
         others = [n for n in NAMES if request.rules.get(n) != here.get(n)]
         if others or set(request.rules) != set(here):
-            raise _RefusalError(
+            raise AdmissionRefusedError(
                 f"the leader's copy is another: {', '.join(others) or 'names'}",
                 remedy="give it that copy, then ask again: sisamu journal rules",
                 rules=["rules-copy"],
@@ -411,13 +446,15 @@ class Admission:
 
     def _enrollable(self, request: Request) -> list[str]:
         if not request.targets:
-            raise _RefusalError("the request names no target", remedy="name one: target enrol HOST")
+            raise AdmissionRefusedError(
+                "the request names no target", remedy="name one: target enrol HOST"
+            )
         return sorted({self.platform.host(t).host for t in request.targets})
 
     def _plan(self, request: Request, approvers: Sequence[str] = ()) -> Plan:
         policy = self.platform.policy
         if not request.samus:
-            raise _RefusalError("the request names no SAMU", remedy="name one with --samu")
+            raise AdmissionRefusedError("the request names no SAMU", remedy="name one with --samu")
         to = check_direction(request.verb, request.to, policy.mode_order)
         gateways = [self.platform.samu(s).gateway for s in request.samus]
         hosts = [*self.platform.routers, *gateways]
@@ -427,7 +464,7 @@ class Admission:
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
             to=to, readings=read.readings, read_at=self.now(), untrimmed=self.untrimmed(),
             alone=self.alone is not None, database=read.database, approvers=approvers,
-            overrides=request.overrides,
+            overrides=request.overrides, pace=request.pace,
             experiments=experiments_to_judge(policy.safety, self.experiments),
         )  # fmt: skip
 

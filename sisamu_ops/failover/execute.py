@@ -11,14 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sisamu_ops.failover.ledger import RunLedger, TargetResult, judge_calls
+from sisamu_ops.failover.ledger import (
+    RunLedger,
+    TargetResult,
+    judge_probe,
+    judge_samu,
+    judge_sealed,
+)
+from sisamu_ops.failover.modes import unconfirmed
+from sisamu_ops.failover.operation import Operation, Step, summary
+from sisamu_ops.failover.pacing import Act, Next, what_next
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
-from sisamu_ops.failover.reading import DEFAULT_MODE, Reading, judge_sealed
-from sisamu_ops.failover.request import Verb, digest_of
-from sisamu_ops.failover.state import Operation, State, Step
+from sisamu_ops.failover.reading import DEFAULT_MODE, Reading
+from sisamu_ops.failover.request import Verb, digest_of, parse_rfc3339
+from sisamu_ops.failover.safety import AGENTS_CONFIRMED
+from sisamu_ops.failover.state import State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer
@@ -28,10 +39,19 @@ from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.model.token import Token
 
-#: After this a playbook is ended and what gave no answer is unknown.
-RUN_DEADLINE_S = 60.0
+#: After this a playbook is ended and what gave no answer is unknown: for one SAMU, and for each.
+_RUN_S, _SAMU_S = 60.0, 1.0
+#: Characters of detail an entry has room for, of each of a hundred SAMUs.
+_DETAIL = 300
+#: The playbook that places test calls and changes nothing.
+PROVE = "samu_prove.yml"
 
 Report = Callable[[Mapping[str, Any]], None]
+
+
+def deadline_s(samus: int) -> float:
+    """Return how long a playbook may run that moves so many SAMUs, in seconds."""
+    return _RUN_S + _SAMU_S * samus
 
 
 @dataclass(kw_only=True)
@@ -45,6 +65,7 @@ class Executor:
     targets: Targets
     runner: PlaybookRunner
     report: Report
+    now: Callable[[], datetime]
     #: Puts artifacts beside the replicas; returns the sites that have them all, durably.
     keep: Callable[[Collection[bytes]], frozenset[str]] = lambda _: frozenset()
     documents: Callable[[], Mapping[str, bytes]] = dict
@@ -60,10 +81,10 @@ class Executor:
             self._settle(operation, cause="takeover")
 
     def advance(self) -> bool:
-        """Do the next thing accepted and not finished; False when there is nothing to do."""
+        """Do the next thing accepted and not finished; False when there is nothing to do now."""
         for operation in self.state.running():
-            if operation.verb is Verb.FAILOVER or not self.state.paused:
-                self._carry_out(operation)
+            dispatched = operation.verb is Verb.FAILOVER or not self.state.paused
+            if dispatched and self._act(operation, self._next(operation)):
                 return True
         for request_id, rules in self.state.adoptions.items():
             if request_id not in self.state.finished:
@@ -81,34 +102,123 @@ class Executor:
                 return True
         return False
 
-    def _carry_out(self, operation: Operation) -> None:
-        """Run the playbook on every target, or on those that can be sealed when resuming.
+    def waits_until(self) -> datetime | None:
+        """Return when the next thing falls due that waits for nothing but time."""
+        due = [self._next(operation).until for operation in self.state.running()]
+        return min((at for at in due if at is not None), default=None)
+
+    def _next(self, operation: Operation) -> Next:
+        rescue = self.state.rescue_since(operation)
+        waiting = self._unconfirmed(operation)
+        return what_next(operation, self.now(), rescue=rescue, unconfirmed=waiting)
+
+    def _unconfirmed(self, operation: Operation) -> list[str]:
+        """Return the SAMUs of a switchover whose agents it waits for."""
+        rule = self.platform.policy.safety.agents_confirmed
+        waits = operation.verb is Verb.SWITCHOVER and AGENTS_CONFIRMED not in operation.overrides
+        if rule is None or not waits:
+            return []
+        since = parse_rfc3339(operation.accepted_at)
+        return unconfirmed(operation.samus, self.state.confirmations, since, rule.within_minutes)
+
+    def _act(self, operation: Operation, coming: Next) -> bool:
+        """Do what comes next for an operation; False when it waits."""
+        if coming.act is Act.RUN:
+            self._run_wave(operation, coming.wave)
+        elif coming.act is Act.PROBE:
+            self._probe(operation, coming)
+        elif coming.act is Act.HOLD:
+            data = {"operation": operation.operation_id, "cause": for_the_journal(coming.cause)}
+            self.writer.write("operation.held", data)
+        elif coming.act is Act.END:
+            self._end(operation)
+        return coming.act is not Act.WAIT
+
+    def _run_wave(self, operation: Operation, wave: int) -> None:
+        """Run the playbook on every target of a wave, or on those that can be sealed when resuming.
 
         What a later request has superseded is settled and never run: a failback that a dead
         leader left half done must not undo the rescue asked for since.
         """
-        if operation.steps:
+        if operation.steps_of(wave):
             self._settle(operation, cause="resume")
-        hosts = [h for h in operation.targets if h not in operation.unsettled()]
-        if self._wanted(operation) and self._routers(hosts):
-            self._run_step(operation, hosts)
-        self._end(operation)
+        samus = operation.remaining(wave)
+        wanted = [s for s in samus if self.state.wants(operation, s)]
+        if not operation.aborted_by:
+            self._try(operation, wave, wanted)
+        self._end_wave(operation, wave, samus)
 
-    def _wanted(self, operation: Operation) -> bool:
-        """Say whether the journal still intends what the operation was asked for."""
-        return all(self.state.intended_mode(s) == operation.to for s in operation.samus)
+    def _try(self, operation: Operation, wave: int, samus: Collection[str]) -> None:
+        """Run a step for some SAMUs of a wave, where there is a router to move."""
+        not_sealed = operation.unsettled_in(wave)
+        changes = operation.changes_of(samus)
+        hosts = {host: change for host, change in changes.items() if host not in not_sealed}
+        if self._routers(hosts):
+            self._run_step(operation, wave, hosts)
+
+    def _end_wave(self, operation: Operation, wave: int, samus: Collection[str]) -> None:
+        """Write what became of each SAMU of a wave."""
+        routers = self.platform.routers
+        ends = {
+            s: judge_samu(operation, s, routers, wanted=self.state.wants(operation, s))
+            for s in samus
+        }
+        said = {
+            s: {"outcome": end.outcome.value, "to": end.to, "moved": end.moved,
+                "detail": for_the_journal(end.detail)[:_DETAIL]}
+            for s, end in ends.items()
+        }  # fmt: skip
+        data: dict[str, Any] = {"operation": operation.operation_id, "wave": wave, "samus": said}
+        self.writer.write("wave.ended", data)
+
+    def _probe(self, operation: Operation, coming: Next) -> None:
+        """Place a test call through every router to each SAMU the wave has moved, and judge."""
+        expected = {
+            s: operation.ends[s].to
+            for s in operation.waves[coming.wave]
+            if operation.ends[s].outcome is Outcome.DONE and self.state.wants(operation, s)
+        }
+        calls = self._place_calls(operation, expected) if expected else []
+        bad = judge_probe(expected, calls, self.platform.routers)
+        data: dict[str, Any] = {"operation": operation.operation_id, "wave": coming.wave}
+        data |= {"calls": len(calls), "last": coming.is_last or bool(bad)}
+        data["bad"] = {s: for_the_journal(why)[:_DETAIL] for s, why in bad.items()}
+        self.writer.write("soak.probed", data)
+
+    def _place_calls(
+        self, operation: Operation, expected: Mapping[str, str]
+    ) -> list[Mapping[str, Any]]:
+        """Place test calls through every router; nothing is changed, so no fence is asked."""
+        calls: list[Mapping[str, Any]] = []
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            if event.get("event") == "call":
+                calls.append(event)
+
+        self._may_start()
+        run = PlaybookRun(
+            playbook=PROVE, operation=operation.operation_id,
+            token=Token(self.writer.epoch, self.state.size), samus=tuple(expected),
+            to=operation.to, routers=self.platform.routers, deadline_s=deadline_s(len(expected)),
+            extra={"sisamu_expected": dict(expected)},
+        )  # fmt: skip
+        self.runner.run(run, self.tenure, on_event)
+        return calls
 
     def _routers(self, hosts: Collection[str]) -> list[str]:
         return [h for h in self.platform.routers if h in hosts]
 
-    def _run_step(self, operation: Operation, hosts: Collection[str]) -> None:
+    def _run_step(
+        self, operation: Operation, wave: int, changes: Mapping[str, Mapping[str, str]]
+    ) -> None:
         playbook = PLAYBOOKS[operation.verb]
         entry = self.writer.write(
             "step.started",
             {
                 "operation": operation.operation_id,
                 "playbook": playbook,
-                "targets": {h: dict(c) for h, c in operation.targets.items() if h in hosts},
+                "wave": wave,
+                "targets": {host: dict(change) for host, change in changes.items()},
             },
         )
         step = operation.steps[-1]
@@ -116,12 +226,15 @@ class Executor:
         for host, why in left.items():
             result = TargetResult(outcome=Outcome.FAILED, detail=f"left where it is: {why}")
             self._write_outcome(operation, step, host, result)
-        trying = [host for host in hosts if host not in left]
+        trying = [host for host in changes if host not in left]
         if not self._routers(trying):
             # Without a router to move there is no reason to touch the rest.
             self._leave(operation, step, trying, "no router to move")
             return
-        ledger = RunLedger(targets={h: c for h, c in step.targets.items() if h in trying})
+        ledger = RunLedger(
+            targets={h: c for h, c in step.targets.items() if h in trying},
+            routers=self.platform.routers,
+        )
         # Leadership lost while a playbook runs must not lose what the playbook still tells.
         lost: list[LeadershipError] = []
 
@@ -135,7 +248,7 @@ class Executor:
                 lost.append(error)
 
         self._may_start()
-        run = self._run_of(operation, entry, playbook, trying)
+        run = self._run_of(operation, step, entry, trying)
         try:
             self.runner.run(run, self.tenure, on_event)
         except DiskError as error:
@@ -166,12 +279,14 @@ class Executor:
             self._write_outcome(operation, step, host, result)
 
     def _run_of(
-        self, operation: Operation, entry: Entry, playbook: str, hosts: Collection[str]
+        self, operation: Operation, step: Step, entry: Entry, hosts: Collection[str]
     ) -> PlaybookRun:
+        samus = tuple(s for s in operation.waves[step.wave] if step.carries(s))
+        extra = {"sisamu_order": list(operation.order)} if operation.order else {}
         return PlaybookRun(
-            playbook=playbook, operation=operation.operation_id,
-            token=Token(entry.epoch, entry.index), samus=operation.samus, to=operation.to,
-            routers=tuple(self._routers(hosts)), deadline_s=RUN_DEADLINE_S,
+            playbook=step.playbook, operation=operation.operation_id,
+            token=Token(entry.epoch, entry.index), samus=samus, to=operation.to,
+            routers=tuple(self._routers(hosts)), deadline_s=deadline_s(len(samus)), extra=extra,
         )  # fmt: skip
 
     def _may_start(self) -> None:
@@ -196,16 +311,16 @@ class Executor:
     def _write_outcome(
         self, operation: Operation, step: Step, host: str, result: TargetResult
     ) -> None:
-        self.writer.write(
-            "step.outcome",
-            {
-                "operation": operation.operation_id,
-                "step": step.index,
-                "target": host,
-                "outcome": result.outcome.value,
-                "detail": for_the_journal(result.detail),
-            },
-        )
+        data: dict[str, Any] = {
+            "operation": operation.operation_id, "step": step.index, "target": host,
+            "outcome": result.outcome.value, "detail": for_the_journal(result.detail),
+        }  # fmt: skip
+        # Named only where a SAMU fared otherwise than its target.
+        if result.left:
+            data["left"] = list(result.left)
+        if result.took:
+            data["took"] = dict(result.took)
+        self.writer.write("step.outcome", data)
         if result.newer is not None:
             self._hold(operation, host, result.newer)
 
@@ -240,10 +355,8 @@ class Executor:
         readings = self._seal(operation, hosts, cause)
         for step in open_steps:
             for host in step.open_targets():
-                outcome = self._judge(step, readings[host])
-                if step.outcomes.get(host) is not outcome:
-                    detail = f"after sealing: {_seen(readings[host], step.targets[host])}"
-                    result = TargetResult(outcome=outcome, detail=detail)
+                result = self._judge(operation, step, readings[host])
+                if step.outcomes.get(host) is not result.outcome:
                     self._write_outcome(operation, step, host, result)
         return readings
 
@@ -271,33 +384,22 @@ class Executor:
                 self._hold(operation, host, last)
         return readings
 
-    def _judge(self, step: Step, reading: Reading) -> Outcome:
-        default = DEFAULT_MODE if reading.host in self.platform.routers else UNARMED
-        return judge_sealed(reading, step.targets[reading.host], default)
+    def _judge(self, operation: Operation, step: Step, reading: Reading) -> TargetResult:
+        is_router = reading.host in self.platform.routers
+        default, order = (DEFAULT_MODE, operation.order) if is_router else (UNARMED, ())
+        return judge_sealed(reading, step.targets[reading.host], default, order)
 
     def _end(self, operation: Operation) -> None:
-        """Write the operation's outcome: that of its targets and of the calls that prove it."""
-        outcomes = operation.target_outcomes()
-        overall = operation.overall()
-        details = [f"{h}: {o.value}" for h, o in outcomes.items() if o is not Outcome.DONE]
-        if not self._wanted(operation):
-            details.append("a later request wants another mode")
-        if overall is Outcome.DONE:
-            last = operation.steps[-1].index
-            calls = [c for c in operation.calls if c["step"] == last]
-            overall, said = judge_calls(calls, operation.to)
-            details += [said] if said else []
-        routed = [outcomes[r] for r in self.platform.routers if r in outcomes]
-        moved = any(o is not Outcome.FAILED for o in routed)
-        self.writer.write(
-            "operation.ended",
-            {
-                "operation": operation.operation_id,
-                "outcome": overall.value,
-                "moved": moved,
-                "detail": for_the_journal("; ".join(details)),
-            },
-        )
+        """Write the operation's outcome: that of its SAMUs, and which were never begun."""
+        left = operation.not_begun()
+        data: dict[str, Any] = {
+            "operation": operation.operation_id, "outcome": operation.overall().value,
+            "moved": any(end.moved for end in operation.ends.values()),
+            "detail": for_the_journal(summary(operation)),
+        }  # fmt: skip
+        if left:
+            data["not_begun"] = left
+        self.writer.write("operation.ended", data)
 
     def _reconcile(self, request_id: str) -> None:
         """Settle every operation of unknown outcome: seal, read, complete what is still wanted."""
@@ -305,13 +407,17 @@ class Executor:
         self._finish(request_id, outcomes or [Outcome.DONE])
 
     def _complete(self, operation: Operation) -> Outcome:
+        """Settle the SAMUs nobody knows of; an operation that is held stays so."""
         readings = self._settle(operation, cause="reconcile")
-        hosts = [h for h in operation.targets if h not in operation.unsettled()]
         sealed = all(reading.sealed for reading in readings.values())
-        if sealed and self._wanted(operation) and self._routers(hosts):
-            self._run_step(operation, hosts)
-        self._end(operation)
-        return operation.outcome or Outcome.UNKNOWN
+        for wave in sorted({operation.wave_of(s) for s in operation.samus_with(Outcome.UNKNOWN)}):
+            samus = [s for s in operation.samus_with(Outcome.UNKNOWN) if s in operation.waves[wave]]
+            if sealed:
+                self._try(operation, wave, [s for s in samus if self.state.wants(operation, s)])
+            self._end_wave(operation, wave, samus)
+        if operation.outcome is not None:
+            self._end(operation)
+        return worst(end.outcome for end in operation.ends.values())
 
     def _adopt(self, request_id: str, rules: Mapping[str, str]) -> None:
         """Keep the documents on a majority of sites, then write the entry that names them."""
@@ -371,13 +477,6 @@ def _enrolment(reading: Reading) -> Outcome:
     return Outcome.FAILED if reading.reachable else Outcome.UNKNOWN
 
 
-def _seen(reading: Reading, wanted: Mapping[str, str]) -> str:
-    if not reading.sealed:
-        return f"could not be sealed ({reading.problem or 'unreachable'})"
-    default = DEFAULT_MODE if DEFAULT_MODE in wanted.values() else ""
-    return ", ".join(f"{s} reads {reading.describe(s, default or '?')}" for s in wanted)
-
-
 def _call(operation: Operation, step: Step, event: Mapping[str, Any]) -> dict[str, Any]:
     result = event["result"]
     return {
@@ -385,6 +484,7 @@ def _call(operation: Operation, step: Step, event: Mapping[str, Any]) -> dict[st
         "step": step.index,
         "host": str(event["host"]),
         "via": str(event["via"]),
+        "samu": str(event.get("samu", "")) or operation.samus[0],
         "result": {
             "answered": bool(result.get("answered")),
             "status": int(result.get("status") or 0),

@@ -106,6 +106,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value) if isinstance(value, Path) else value

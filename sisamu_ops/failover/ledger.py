@@ -1,11 +1,13 @@
-"""What one playbook run told, event by event, and what that proves of each target (pure)."""
+"""What playbooks and fences told, and what that proves of each target and each SAMU (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sisamu_ops.failover.operation import Operation, SamuEnd, Step, named
+from sisamu_ops.failover.reading import Reading
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token
 
@@ -14,10 +16,16 @@ _FENCE_MODULES = ("sisamu_fence",)
 
 @dataclass(frozen=True, kw_only=True)
 class TargetResult:
-    """What is known of one target after a run."""
+    """What is known of one target after a run.
+
+    `left` are the SAMUs left where they were though the target did what it was sent; `took` those
+    that have another value than the wanted one, by the rescue order.
+    """
 
     outcome: Outcome
     detail: str
+    left: tuple[str, ...] = ()
+    took: Mapping[str, str] = field(default_factory=dict)
     refused: bool = False
     #: The newer token a target had taken when it refused ours.
     newer: Token | None = None
@@ -25,9 +33,14 @@ class TargetResult:
 
 @dataclass(kw_only=True)
 class RunLedger:
-    """Collects the events of one run; says of each target done, failed or unknown."""
+    """Collects the events of one run; says of each target done, failed or unknown.
+
+    `choices` is what a rescue chose for a SAMU, an empty mode when none of its paths may be taken.
+    """
 
     targets: Mapping[str, Mapping[str, str]]
+    routers: Collection[str] = ()
+    choices: dict[str, tuple[str, str]] = field(default_factory=dict)
     results: dict[str, TargetResult] = field(default_factory=dict)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     begun: set[str] = field(default_factory=set)
@@ -41,8 +54,12 @@ class RunLedger:
         if kind == "start" and str(event.get("module", "")).endswith(_FENCE_MODULES):
             self.begun.add(host)
         elif kind == "fence" and host in self.targets:
-            self.results[host] = judge_fence(event["result"], self.targets[host])
+            self.results[host] = judge_fence(
+                event["result"], self.targets[host], self._chosen(host)
+            )
             return self.results[host]
+        elif kind == "choice":
+            self.choices[str(event["samu"])] = (str(event["to"]), str(event.get("why", "")))
         elif kind == "call":
             self.calls.append(event)
         elif kind in ("failed", "unreachable"):
@@ -50,6 +67,10 @@ class RunLedger:
         elif kind == "end":
             self.complete = True
         return None
+
+    def _chosen(self, host: str) -> dict[str, str]:
+        """Return the modes a rescue chose: routers hold modes, gateways do not."""
+        return {s: to for s, (to, _) in self.choices.items()} if host in self.routers else {}
 
     def missing(self) -> dict[str, TargetResult]:
         """Judge the targets that gave no answer, once the run has ended.
@@ -66,11 +87,13 @@ class RunLedger:
         return TargetResult(outcome=Outcome.UNKNOWN, detail=said or "no answer from the target")
 
 
-def judge_fence(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> TargetResult:
+def judge_fence(
+    answer: Mapping[str, Any], wanted: Mapping[str, str], chosen: Mapping[str, str] | None = None
+) -> TargetResult:
     """Judge a fence helper's answer to `apply`.
 
-    A playbook may leave a SAMU out (its gateway refuses calls): `done` is then true of what
-    was sent, and not of what was wanted, so both readings must show every wanted value.
+    A rescue may choose another mode for a SAMU than the wanted one, or leave it out because all of
+    its paths refuse calls: `done` is then true of what was sent, and both readings must show it.
     """
     if not answer.get("accepted"):
         last = answer.get("last") or {}
@@ -82,16 +105,108 @@ def judge_fence(answer: Mapping[str, Any], wanted: Mapping[str, str]) -> TargetR
         outcome = Outcome(answer.get("outcome"))
     except ValueError:
         outcome = Outcome.UNKNOWN
-    left = [samu for samu, value in wanted.items() if not _shows(answer, samu, value)]
-    if outcome is Outcome.DONE and left:
+    detail = str(answer.get("detail", ""))
+    if outcome is not Outcome.DONE:
+        return TargetResult(outcome=outcome, detail=detail)
+    sent = {samu: (chosen or {}).get(samu, value) for samu, value in wanted.items()}
+    shown = {samu: value for samu, value in sent.items() if _shows(answer, samu, value)}
+    return _of_each(wanted, shown, detail)
+
+
+def _of_each(wanted: Mapping[str, str], shown: Mapping[str, str], detail: str) -> TargetResult:
+    """Sum up a target that did what it was sent; `shown` holds the SAMUs it was done for."""
+    left = tuple(samu for samu in wanted if samu not in shown)
+    took = {samu: value for samu, value in shown.items() if value != wanted[samu]}
+    if left:
         detail = f"SAMU {', '.join(left)} was left where it was"
-        return TargetResult(outcome=Outcome.FAILED, detail=detail)
-    return TargetResult(outcome=outcome, detail=str(answer.get("detail", "")))
+    outcome = Outcome.DONE if shown or not wanted else Outcome.FAILED
+    return TargetResult(outcome=outcome, detail=detail, left=left, took=took)
 
 
 def _shows(answer: Mapping[str, Any], samu: str, value: str) -> bool:
     readings = (answer.get("values"), answer.get("durable"))
-    return all(isinstance(r, Mapping) and r.get(samu) == value for r in readings)
+    return bool(value) and all(isinstance(r, Mapping) and r.get(samu) == value for r in readings)
+
+
+def judge_sealed(
+    reading: Reading, wanted: Mapping[str, str], default: str, order: Sequence[str] = ()
+) -> TargetResult:
+    """Judge an open change on a target after its fence took a newer token.
+
+    Sealed, nothing older can still arrive: what reads as wanted, or as another mode of the rescue
+    order, is done, what does not is known not done. What could not be sealed or read stays unknown.
+    """
+    values = {samu: reading.value(samu, default) for samu in wanted}
+    detail = f"after sealing: {_seen(reading, wanted, default)}"
+    if not reading.sealed or None in values.values():
+        return TargetResult(outcome=Outcome.UNKNOWN, detail=detail)
+    shown = {
+        samu: value
+        for samu, value in values.items()
+        if value is not None and (value == wanted[samu] or value in order)
+    }
+    result = _of_each(wanted, shown, detail)
+    return TargetResult(outcome=result.outcome, detail=detail, left=result.left, took=result.took)
+
+
+def _seen(reading: Reading, wanted: Mapping[str, str], default: str) -> str:
+    if not reading.sealed:
+        return f"could not be sealed ({reading.problem or 'unreachable'})"
+    found: dict[str, list[str]] = {}
+    for samu in wanted:
+        found.setdefault(reading.describe(samu, default), []).append(samu)
+    return ", ".join(f"{named(samus)} reads {said}" for said, samus in found.items())
+
+
+# --- one SAMU -------------------------------------------------------------------------------
+
+
+def judge_samu(
+    operation: Operation, samu_id: str, routers: Collection[str], *, wanted: bool
+) -> SamuEnd:
+    """Say what became of a SAMU, by the latest word of each target and the calls of the last run.
+
+    A SAMU is done when every target of its path has changed, all routers hold the same mode, and a
+    test call through each was answered on that path. A gateway is no part of another path.
+    """
+    steps = [s for s in operation.steps_of(operation.wave_of(samu_id)) if s.carries(samu_id)]
+    latest = {host: s for s in steps for host, change in s.targets.items() if samu_id in change}
+    modes = {s.value_at(h, samu_id) for h, s in latest.items() if h in routers}
+    to = next(iter(modes)) if len(modes) == 1 else operation.to
+    found = {
+        h: s.outcome_of(h, samu_id) for h, s in latest.items() if h in routers or to == operation.to
+    }
+    outcome, said = _judge_path(found, modes, _calls(operation, steps, samu_id), to)
+    if not wanted:
+        said.append("a later request wants another mode")
+    moved = any(o is not Outcome.FAILED for h, o in found.items() if h in routers)
+    return SamuEnd(outcome=outcome, to=to, moved=moved, detail="; ".join(said))
+
+
+def _judge_path(
+    found: Mapping[str, Outcome],
+    modes: Collection[str],
+    calls: Collection[Mapping[str, Any]],
+    to: str,
+) -> tuple[Outcome, list[str]]:
+    if not found:
+        return Outcome.FAILED, ["nothing was sent"]
+    if any(o is not Outcome.DONE for o in found.values()):
+        said = [f"{h}: {o.value}" for h, o in found.items() if o is not Outcome.DONE]
+        return worst(found.values()), said
+    if len(modes) > 1:
+        return Outcome.FAILED, ["the routers hold different modes"]
+    outcome, why = judge_calls(calls, to)
+    return outcome, [why] if why else []
+
+
+def _calls(operation: Operation, steps: Sequence[Step], samu_id: str) -> list[Mapping[str, Any]]:
+    """Return the calls of the last step that were placed to a SAMU; old entries do not name it."""
+    last = steps[-1].index if steps else -1
+    return [
+        call for call in operation.calls
+        if call["step"] == last and call.get("samu", samu_id) == samu_id
+    ]  # fmt: skip
 
 
 def judge_calls(calls: Collection[Mapping[str, Any]], to: str) -> tuple[Outcome, str]:
@@ -112,3 +227,17 @@ def judge_calls(calls: Collection[Mapping[str, Any]], to: str) -> tuple[Outcome,
     if not verdicts:
         return Outcome.UNKNOWN, "no test call was made"
     return worst(verdicts), "; ".join(details)
+
+
+def judge_probe(
+    expected: Mapping[str, str], calls: Collection[Mapping[str, Any]], routers: Collection[str]
+) -> dict[str, str]:
+    """Return the SAMUs a probe did not find served, and why; each must be, through every router."""
+    bad = {}
+    for samu_id, mode in expected.items():
+        own = [call for call in calls if call.get("samu") == samu_id]
+        outcome, why = judge_calls(own, mode)
+        silent = [r for r in routers if r not in {call.get("host") for call in own}]
+        if outcome is not Outcome.DONE or silent:
+            bad[samu_id] = why or f"no test call through {', '.join(silent)}"
+    return bad

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.modes import to_call
+from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.safety import SECOND_SIGNATURE, settling
-from sisamu_ops.failover.state import Alarm, Operation, State
+from sisamu_ops.failover.state import Alarm, State
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
+from sisamu_ops.model.safety import Safety
 
 
 def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
@@ -27,7 +30,72 @@ def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
         "remedy": _remedy(samu.samu_id, state, mode),
         "held": held_facts(state, (*mode.routers, samu.gateway)),
         "operation": operation_line(last[-1]) if last else None,
+        **mode_facts(state, samu.samu_id),
     }
+
+
+def mode_facts(state: State, samu_id: str) -> dict[str, Any]:
+    """Return the mode a SAMU was brought to as a procedure: since when, why, who, confirmed."""
+    mode, confirmed = state.mode_of(samu_id), state.confirmations.get(samu_id)
+    return {
+        "since": mode.since or None,
+        "reason": mode.reason or None,
+        "owner": mode.owner or None,
+        "bridge": mode.bridge or None,
+        "confirmed": {"by": confirmed.by, "channel": confirmed.channel, "at": confirmed.at}
+        if confirmed
+        else None,
+    }
+
+
+def checklist_facts(state: State, samu_id: str, safety: Safety) -> list[dict[str, Any]]:
+    """Return the exit checklist of the mode a SAMU is in, and who ticked what."""
+    mode = state.mode_of(samu_id)
+    return [
+        {
+            "item": item,
+            "says": says,
+            "ticked_by": mode.ticked[item].principal if item in mode.ticked else None,
+            "ticked_at": mode.ticked[item].time if item in mode.ticked else None,
+        }
+        for item, says in safety.checklists.get(mode.mode, {}).items()
+    ]
+
+
+def drift_facts(
+    platform: Platform, state: State, modes: Mapping[str, ModeReading]
+) -> list[dict[str, Any]]:
+    """Return the SAMUs whose routers hold another mode than is intended, none under way."""
+    return [
+        {
+            "id": samu_id,
+            "name": platform.samus[samu_id].name,
+            "mode": mode.mode.value,
+            "intended_mode": state.intended_mode(samu_id),
+            "routers": dict(mode.routers),
+        }
+        for samu_id, mode in modes.items()
+        if mode.mode.value != state.intended_mode(samu_id) and not state.open_operation(samu_id)
+    ]
+
+
+def to_call_facts(platform: Platform, state: State) -> list[dict[str, Any]]:
+    """Return the SAMUs that were moved before anybody said that their agents are in place."""
+    rule = platform.policy.safety.agents_confirmed
+    if rule is None:
+        return []
+    found = to_call(state.modes, state.confirmations, rule.within_minutes)
+    return [
+        {
+            "id": s,
+            "name": platform.samus[s].name,
+            "mode": state.mode_of(s).mode,
+            "since": state.mode_of(s).since,
+            "bridge": platform.samus[s].bridge or platform.policy.bridge,
+        }
+        for s in found
+        if s in platform.samus
+    ]
 
 
 def condition_facts(condition: Condition | None, now: datetime) -> dict[str, Any]:
@@ -86,7 +154,8 @@ def held_facts(state: State, hosts: Iterable[str]) -> dict[str, str]:
 
 def operation_line(operation: Operation) -> dict[str, Any]:
     """Return an operation in one line."""
-    outcome = operation.outcome.value if operation.outcome else "running"
+    under_way = "held" if operation.held else "running"
+    outcome = operation.outcome.value if operation.outcome else under_way
     return {
         "id": operation.operation_id,
         "verb": operation.verb.value,
@@ -96,6 +165,21 @@ def operation_line(operation: Operation) -> dict[str, Any]:
         "unsettled": operation.unsettled() if operation.outcome else [],
         "accepted_at": operation.accepted_at,
         "ended_at": operation.ended_at or None,
+    }
+
+
+def samu_end_facts(operation: Operation, samu_id: str) -> dict[str, Any]:
+    """Return what became of one SAMU of an operation."""
+    end = operation.ends.get(samu_id)
+    begun = bool(operation.started_at(samu_id))
+    word = end.outcome.value if end else "under way" if begun else "not begun"
+    return {
+        "samu": samu_id,
+        "wave": operation.wave_of(samu_id) + 1,
+        "outcome": word,
+        "to": end.to if end else operation.to,
+        "detail": end.detail if end else "",
+        "ended_at": end.time if end else None,
     }
 
 
@@ -127,10 +211,17 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
         "plan": operation.plan,
         "findings": list(operation.findings),
         "detail": operation.detail,
+        "held": operation.held or None,
+        "aborted_by": operation.aborted_by or None,
+        "soak_ms": operation.soak_ms,
+        "order": list(operation.order),
+        "waves": [list(wave) for wave in operation.waves],
+        "outcomes": [samu_end_facts(operation, s) for s in operation.samus],
         "entries": {"first": operation.index, "last": operation.ended_index},
         "steps": steps,
         "calls": [
-            {"via": c["via"], "host": c["host"], **dict(c["result"])} for c in operation.calls
+            {"via": c["via"], "host": c["host"], "samu": c.get("samu"), **dict(c["result"])}
+            for c in operation.calls
         ],
     }
 

@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sisamu_ops.failover.pacing import split_waves
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
-from sisamu_ops.failover.request import Verb, digest_of
+from sisamu_ops.failover.request import AT_ONCE, Verb, digest_of
 from sisamu_ops.failover.safety import RULES, SECOND_SIGNATURE, Facts, Finding, judge
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Platform, TelephonyMode
 
 PLAYBOOKS: Mapping[Verb, str] = {
     Verb.SWITCHOVER: "samu_switchover.yml",
     Verb.FAILOVER: "samu_failover.yml",
     Verb.FAILBACK: "samu_failback.yml",
+    Verb.REVERT: "samu_switchover.yml",
 }
 ARMED = "armed"
 UNARMED = "unarmed"
@@ -45,6 +48,12 @@ class Plan:
     transitions: tuple[Transition, ...]
     findings: tuple[Finding, ...]
     modes: Mapping[str, ModeReading]
+    waves: tuple[tuple[str, ...], ...]
+    soak_ms: int = 0
+    #: The modes a rescue may fall to, the wanted one first.
+    order: tuple[str, ...] = ()
+    #: SAMUs asked for that are there already, by the journal and by every router: left alone.
+    already: tuple[str, ...] = ()
     #: The rules set aside by name, broken or not.
     overrides: tuple[str, ...] = field(default=())
 
@@ -66,25 +75,33 @@ class Plan:
             found.setdefault(move.host, {})[move.samu_id] = move.after
         return found
 
-    @property
-    def digest(self) -> str:
-        """Return the SHA-256 over transitions, targets and rule verdicts, not measurements."""
-        moves = [[m.host, m.samu_id, m.before, m.after] for m in self.transitions]
+    def document(self) -> bytes:
+        """Return what is reviewed, as canonical JSON: transitions, targets, verdicts, waves.
+
+        Measurements are no part of it.
+        """
         verdicts = sorted(
             {(f.rule, f.blocks, f.overridden) for f in self.findings if self._decides(f)}
         )
-        return digest_of(
-            canonical_bytes(
-                {
-                    "verb": self.verb.value,
-                    "to": self.to,
-                    "samus": list(self.samus),
-                    "transitions": moves,
-                    "verdicts": [list(verdict) for verdict in verdicts],
-                    "overrides": list(self.overrides),
-                }
-            )
+        return canonical_bytes(
+            {
+                "verb": self.verb.value,
+                "to": self.to,
+                "samus": list(self.samus),
+                "already": list(self.already),
+                "waves": [list(wave) for wave in self.waves],
+                "soak_ms": self.soak_ms,
+                "order": list(self.order),
+                "transitions": [[m.host, m.samu_id, m.before, m.after] for m in self.transitions],
+                "verdicts": [list(verdict) for verdict in verdicts],
+                "overrides": list(self.overrides),
+            }
         )
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 over the document: transitions, targets and rule verdicts."""
+        return digest_of(self.document())
 
     def _decides(self, finding: Finding) -> bool:
         """Say whether a finding is part of what was decided.
@@ -130,21 +147,46 @@ def build_plan(
     approvers: Sequence[str] = (),
     overrides: Sequence[str] = (),
     experiments: Sequence[str] = (),
+    pace: str = "",
 ) -> Plan:
-    """Plan the move of `samus` to `to` from what was read at `read_at`, and judge it then."""
-    chosen = tuple(sorted({platform.samu(s).samu_id for s in samus}))
-    modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in chosen}
+    """Plan the move of `samus` to `to` from what was read at `read_at`, and judge it then.
+
+    Those that are there already are left alone, unless all are.
+    """
+    asked = tuple(sorted({platform.samu(s).samu_id for s in samus}))
+    modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in asked}
+    there = [s for s in asked if _is_there(state, s, modes[s], to)]
+    chosen = tuple(s for s in asked if s not in there) or asked
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,
         modes=modes, untrimmed=untrimmed, alone=alone, database=database, now=read_at,
         approvers=tuple(approvers), overrides=tuple(sorted(set(overrides))),
         experiments=tuple(experiments),
     )  # fmt: skip
+    waves = platform.policy.waves
     return Plan(
         verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,
         overrides=facts.overrides,
         transitions=tuple(_transitions(platform, chosen, to, readings)),
+        waves=split_waves(chosen, waves, planned=verb.planned, at_once=pace == AT_ONCE),
+        soak_ms=waves.soak_ms if verb.planned else 0,
+        order=rescue_order(verb, to, platform.policy.mode_order),
+        already=tuple(s for s in asked if s not in chosen),
     )  # fmt: skip
+
+
+def rescue_order(verb: Verb, to: str, mode_order: Sequence[str]) -> tuple[str, ...]:
+    """Return the modes a rescue may fall to, the wanted one first; none for a planned verb."""
+    if verb is not Verb.FAILOVER or to not in mode_order:
+        return ()
+    return tuple(mode_order[mode_order.index(to) :])
+
+
+def _is_there(state: State, samu_id: str, mode: ModeReading, to: str) -> bool:
+    """Say whether a SAMU is where it shall be, by the last word on it and by every router."""
+    ends = [o.ends[samu_id] for o in state.operations.values() if samu_id in o.ends]
+    settled = bool(ends) and (ends[-1].outcome, ends[-1].to) == (Outcome.DONE, to)
+    return settled and mode.mode.value == to == state.intended_mode(samu_id)
 
 
 def _transitions(

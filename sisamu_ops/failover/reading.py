@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import TelephonyMode
 from sisamu_ops.model.token import Token
 
@@ -28,6 +27,9 @@ class Reading:
     #: True when the fence took the token shown by a seal.
     sealed: bool = False
     problem: str = ""
+    #: When the telephone directory at a gateway was last brought up to date, in milliseconds since
+    #: the Unix epoch; None where there is none, or nobody says.
+    directory_at: int | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, samu_id: str, default: str = DEFAULT_MODE) -> str | None:
@@ -75,17 +77,3 @@ def judge_mode(
     # A router may hold any word, set by hand: what is no mode is unknown, and told as read.
     mode = TelephonyMode(agreed) if agreed in known else TelephonyMode.UNKNOWN
     return ModeReading(samu_id=samu_id, mode=mode, read_at=read_at, routers=answers)
-
-
-def judge_sealed(reading: Reading, wanted: Mapping[str, str], default: str) -> Outcome:
-    """Judge an open change on a target after its fence took a newer token.
-
-    Sealed, nothing older can still arrive: what reads as wanted is done, what does not is
-    known not done. What could not be sealed or read stays unknown.
-    """
-    if not reading.sealed:
-        return Outcome.UNKNOWN
-    values = [reading.value(samu_id, default) for samu_id in wanted]
-    if any(value is None for value in values):
-        return Outcome.UNKNOWN
-    return Outcome.DONE if values == list(wanted.values()) else Outcome.FAILED

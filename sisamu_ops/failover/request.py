@@ -45,7 +45,9 @@ REQUEST_FIELDS = {
     "expires",
 }
 #: Absent unless they say something, so that the bytes of those who know none stay the same.
-_OPTIONAL = {"plan", "rules", "site", "overrides", "log"}
+_OPTIONAL = {"plan", "rules", "site", "overrides", "log", "about", "pace", "details"}
+#: How a move goes on: at once, or (where nothing is said) in waves.
+AT_ONCE = "at-once"
 
 Read = TypeVar("Read")
 
@@ -64,6 +66,12 @@ class Verb(Enum):
     RESUME = "resume"
     ADOPT = "adopt"
     MERGE = "merge"
+    HOLD = "hold"
+    GO_ON = "go-on"
+    ABORT = "abort"
+    CONFIRM = "confirm"
+    TICK = "tick"
+    ACCEPT = "accept"
     REVERT = "revert"
     EVACUATE = "evacuate"
     CHECK = "check"
@@ -72,6 +80,16 @@ class Verb(Enum):
     def leads(self) -> bool:
         """Say whether it is about who leads, and what the leader may do."""
         return self in (Verb.TRANSFER, Verb.STEP_DOWN, Verb.PAUSE, Verb.RESUME)
+
+    @property
+    def steers(self) -> bool:
+        """Say whether it is about an operation under way."""
+        return self in (Verb.HOLD, Verb.GO_ON, Verb.ABORT)
+
+    @property
+    def of_people(self) -> bool:
+        """Say whether it tells what people say of SAMUs; nothing is sent to any target."""
+        return self in (Verb.CONFIRM, Verb.TICK, Verb.ACCEPT)
 
     @property
     def moves(self) -> bool:
@@ -104,7 +122,8 @@ class Request:
     """What is asked; `to` is a mode, a site or empty, `targets` are hosts to enrol.
 
     `site` is the cut-off site that shall carry it out alone (break-glass), `overrides` the rules
-    the requester sets aside by name, `log` the log to merge.
+    the requester sets aside by name, `log` the log to merge, `about` the operation or request it is
+    about, `pace` how a move goes on, `details` what a person says besides, by name.
     """
 
     platform: str
@@ -122,6 +141,9 @@ class Request:
     site: str = ""
     overrides: tuple[str, ...] = field(default=())
     log: LogClaim | None = None
+    about: str = ""
+    pace: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> bytes:
         """Return the canonical bytes to sign."""
@@ -135,6 +157,7 @@ class Request:
             "plan": self.plan, "rules": dict(self.rules), "site": self.site,
             "overrides": list(self.overrides),
             "log": self.log.to_json() if self.log else None,
+            "about": self.about, "pace": self.pace, "details": dict(self.details),
         }  # fmt: skip
         return canonical_bytes(fields | {name: said for name, said in optional.items() if said})
 
@@ -210,6 +233,9 @@ def new_request(
     site: str = "",
     overrides: Sequence[str] = (),
     log: LogClaim | None = None,
+    about: str = "",
+    pace: str = "",
+    details: Mapping[str, str] | None = None,
 ) -> Request:
     """Make a request with a fresh id; ConfigurationError when the reason may not be kept."""
     if not reason.strip():
@@ -217,6 +243,8 @@ def new_request(
             "a reason is required", place="--reason", remedy="say why in a few words"
         )
     refuse_phone_numbers(reason, place="--reason")
+    for name, said in (details or {}).items():
+        refuse_phone_numbers(said, place=f"--{name}")
     if plan and not _DIGEST.fullmatch(plan):
         raise ConfigurationError(
             "this is not the digest of a plan",
@@ -227,7 +255,8 @@ def new_request(
         platform=platform, request_id=f"{verb.value}-{uuid.uuid4().hex[:12]}", verb=verb,
         reason=reason, created=now, expires=now + lifetime, samus=tuple(sorted(set(samus))), to=to,
         targets=tuple(sorted(set(targets))), plan=plan, rules=rules or {}, site=site,
-        overrides=tuple(sorted(set(overrides))), log=log,
+        overrides=tuple(sorted(set(overrides))), log=log, about=about, pace=pace,
+        details=details or {},
     )  # fmt: skip
 
 
@@ -317,6 +346,9 @@ def _request(fields: dict[str, Any]) -> Request:
         site=_field(fields, "site", _said) if "site" in fields else "",
         overrides=_field(fields, "overrides", _named) if "overrides" in fields else (),
         log=_field(fields, "log", _claim) if "log" in fields else None,
+        about=_field(fields, "about", _id) if "about" in fields else "",
+        pace=_field(fields, "pace", _pace) if "pace" in fields else "",
+        details=_field(fields, "details", _told) if "details" in fields else {},
     )  # fmt: skip
 
 
@@ -352,6 +384,19 @@ def _named(value: object) -> tuple[str, ...]:
     if not _texts(value):
         raise ValueError("an optional list is left out when it is empty")
     return _texts(value)
+
+
+def _pace(value: object) -> str:
+    if value != AT_ONCE:
+        raise ValueError("a pace is at-once, or left out")
+    return AT_ONCE
+
+
+def _told(value: object) -> dict[str, str]:
+    """Read what a person says besides: absent when it is nothing."""
+    if not _words(value):
+        raise ValueError("optional details are left out when there are none")
+    return _words(value)
 
 
 def _claim(value: object) -> LogClaim:

@@ -12,19 +12,19 @@ from datetime import datetime
 from typing import Any
 
 from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.modes import Confirmation, SamuMode, Tick, entered
+from sisamu_ops.failover.operation import NOTHING, Operation, SamuEnd, Soak, Step
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.merkle import leaf_hash
 from sisamu_ops.model.errors import IntegrityError
-from sisamu_ops.model.outcome import Outcome, worst
+from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
 
 #: Paths that no caller takes while all is well: whether they work must be proved.
 _PROVABLE = ("degraded", "backup")
-#: Before any entry.
-NOTHING = Token(0, -1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,82 +38,6 @@ class Answer:
     reason: str = ""
     remedy: str = ""
     rules: tuple[str, ...] = ()
-
-
-@dataclass(kw_only=True)
-class Step:
-    """One run of a playbook: which targets it means to change, and what is known of each."""
-
-    index: int
-    epoch: int
-    time: str
-    playbook: str
-    targets: Mapping[str, Mapping[str, str]]
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    details: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def token(self) -> Token:
-        """Return the fencing token: the epoch and index of the `started` entry."""
-        return Token(self.epoch, self.index)
-
-    def open_targets(self) -> list[str]:
-        """Return the targets with no outcome, or an unknown one."""
-        known = (Outcome.DONE, Outcome.FAILED)
-        return [host for host in self.targets if self.outcomes.get(host) not in known]
-
-
-@dataclass(kw_only=True)
-class Operation:
-    """One accepted request to move SAMUs, from its acceptance to its outcome."""
-
-    operation_id: str
-    verb: Verb
-    samus: tuple[str, ...]
-    to: str
-    principal: str
-    reason: str
-    plan: str
-    index: int
-    accepted_at: str
-    targets: Mapping[str, Mapping[str, str]]
-    previous: Mapping[str, str]
-    findings: tuple[str, ...] = ()
-    steps: list[Step] = field(default_factory=list)
-    calls: list[Mapping[str, Any]] = field(default_factory=list)
-    outcome: Outcome | None = None
-    detail: str = ""
-    moved: bool = False
-    ended_at: str = ""
-    ended_index: int = -1
-    #: The break-glass log it was carried out in; empty for the journal's own.
-    origin: str = ""
-    #: Where it was accepted, as a token: what is intended follows the highest.
-    token: Token = NOTHING
-    approvers: tuple[str, ...] = ()
-    #: When the second signature was due, where one was enough to begin.
-    second_by: str = ""
-
-    @property
-    def second_due(self) -> str:
-        """Return when the second signature is due, an empty text when none is."""
-        return "" if self.approvers else self.second_by
-
-    def target_outcomes(self) -> dict[str, Outcome]:
-        """Return what is known of each target after all steps, latest word last."""
-        found: dict[str, Outcome] = {}
-        for step in self.steps:
-            for host in step.targets:
-                found[host] = step.outcomes.get(host, Outcome.UNKNOWN)
-        return found
-
-    def unsettled(self) -> list[str]:
-        """Return the targets of which nobody knows whether they were changed."""
-        return [h for h, o in self.target_outcomes().items() if o is Outcome.UNKNOWN]
-
-    def overall(self) -> Outcome:
-        """Sum up the targets' outcomes; no step at all is failed: nothing went out."""
-        return worst(self.target_outcomes().values()) if self.steps else Outcome.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +114,9 @@ class State:
     #: Sites evacuated, and when a test call last proved each SAMU's path, by its mode.
     evacuated: set[str] = field(default_factory=set)
     proved: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: The mode each SAMU was brought to, and who said that its agents are in place.
+    modes: dict[str, SamuMode] = field(default_factory=dict)
+    confirmations: dict[str, Confirmation] = field(default_factory=dict)
     #: The highest epoch of merged entries: the next leader's is above it.
     epoch_floor: int = 0
 
@@ -238,11 +165,25 @@ class State:
         """Return the mode the journal says a SAMU should be in."""
         return self.intended.get(samu_id, DEFAULT_MODE)
 
+    def mode_of(self, samu_id: str) -> SamuMode:
+        """Return the mode the journal says a SAMU is in: nominal where nothing moved it."""
+        return self.modes.get(samu_id, SamuMode())
+
+    def enter(self, samu_id: str, mode: SamuMode) -> None:
+        """Note that a SAMU is in a mode; back at nominal its agents are at their consoles again."""
+        self.modes[samu_id] = mode
+        if mode.mode == DEFAULT_MODE:
+            self.confirmations.pop(samu_id, None)
+
     def open_operation(self, samu_id: str) -> Operation | None:
-        """Return the newest operation on a SAMU that has not ended, or ended unknown."""
+        """Return the newest operation that has not settled a SAMU, or left it unknown.
+
+        One that ended without having begun the SAMU says nothing of it.
+        """
         for operation in reversed(self.operations.values()):
-            if samu_id in operation.samus:
-                return None if operation.outcome in (Outcome.DONE, Outcome.FAILED) else operation
+            end = operation.ends.get(samu_id)
+            if samu_id in operation.samus and (end or operation.outcome is None):
+                return operation if end is None or end.outcome is Outcome.UNKNOWN else None
         return None
 
     def running(self) -> list[Operation]:
@@ -255,12 +196,27 @@ class State:
         return sorted(waiting, key=lambda o: (o.verb is not Verb.FAILOVER, o.index))
 
     def unknown(self) -> list[Operation]:
-        """Return the operations whose outcome is unknown, newest word on each SAMU only."""
+        """Return the operations with a SAMU nobody knows of, newest word on each SAMU only."""
         return [
             o
             for o in self.operations.values()
-            if o.outcome is Outcome.UNKNOWN and any(self.open_operation(s) is o for s in o.samus)
+            if any(self.open_operation(s) is o for s in o.samus_with(Outcome.UNKNOWN))
         ]
+
+    def wants(self, operation: Operation, samu_id: str) -> bool:
+        """Say whether the journal still intends for a SAMU what an operation was asked for."""
+        return self.intended_mode(samu_id) == operation.to
+
+    def rescue_since(self, operation: Operation) -> str:
+        """Return a rescue asked for since an operation last went on, an empty text for none."""
+        return next(
+            (
+                o.operation_id
+                for o in self.operations.values()
+                if o.verb is Verb.FAILOVER and o.index > operation.went_on
+            ),
+            "",
+        )
 
 
 def fold(entries: Iterable[Entry]) -> State:
@@ -327,8 +283,70 @@ def _accepted(state: State, entry: Entry) -> None:
     elif verb in (Verb.PAUSE, Verb.RESUME):
         state.paused = verb is Verb.PAUSE
         state.finished[request_id] = Outcome.DONE
+    elif verb in _STEERING:
+        _STEERING[verb](state.operations[data["about"]], entry)
+        state.finished[request_id] = Outcome.DONE
+    elif verb in _OF_PEOPLE:
+        _OF_PEOPLE[verb](state, entry)
+        state.finished[request_id] = Outcome.DONE
     else:
         _begin(state, entry, verb)
+
+
+def _confirmed(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    for samu_id in data["samus"]:
+        state.confirmations[samu_id] = Confirmation(
+            by=data["by"], channel=data["channel"], at=data["at"],
+            principal=data["request"]["principal"], time=entry.time,
+        )  # fmt: skip
+
+
+def _ticked(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    tick = Tick(principal=data["request"]["principal"], time=entry.time)
+    for samu_id in data["samus"]:
+        state.mode_of(samu_id).ticked.update(dict.fromkeys(data["items"], tick))
+
+
+def _drift_accepted(state: State, entry: Entry) -> None:
+    """What was read is what is intended from now on, whoever moved it."""
+    data, token = _data(entry), Token(entry.epoch, entry.index)
+    for samu_id in data["samus"]:
+        state.intended[samu_id], state.intents[samu_id] = data["to"], token
+        mode = SamuMode(
+            mode=data["to"], since=entry.time, reason=data["reason"],
+            owner=data["request"]["principal"], operation=data["id"],
+        )  # fmt: skip
+        state.enter(samu_id, mode)
+
+
+#: What people say of SAMUs; nothing is sent to any target.
+_OF_PEOPLE = {
+    Verb.CONFIRM: _confirmed, Verb.TICK: _ticked, Verb.ACCEPT: _drift_accepted,
+}  # fmt: skip
+
+
+def _hold(operation: Operation, entry: Entry) -> None:
+    data = _data(entry)
+    operation.held = f"by {data['request']['principal']}: {data['reason']}"
+    operation.held_at = entry.time
+
+
+def _go_on(operation: Operation, entry: Entry) -> None:
+    """What is in doubt has been seen by whoever says so; what comes after holds it again."""
+    operation.held, operation.went_on = "", entry.index
+    for outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+        operation.excused |= set(operation.samus_with(outcome))
+    operation.excused_soaks |= {wave for wave, soak in operation.soaks.items() if soak.bad}
+
+
+def _abort(operation: Operation, entry: Entry) -> None:
+    operation.held, operation.aborted_by = "", _data(entry)["request"]["principal"]
+
+
+#: What an operator may say of an operation under way.
+_STEERING = {Verb.HOLD: _hold, Verb.GO_ON: _go_on, Verb.ABORT: _abort}
 
 
 def _begin(state: State, entry: Entry, verb: Verb) -> None:
@@ -340,7 +358,11 @@ def _begin(state: State, entry: Entry, verb: Verb) -> None:
         principal=request["principal"], reason=data["reason"], plan=data["plan"],
         index=entry.index, accepted_at=entry.time, targets=data["changes"],
         previous={s: state.intended_mode(s) for s in samus}, findings=tuple(data["findings"]),
+        waves=tuple(tuple(wave) for wave in data.get("waves", ())),
+        soak_ms=int(data.get("soak_ms", 0)), order=tuple(data.get("order", ())),
         token=token, second_by=data.get("second_due", ""), approvers=_approvers(request),
+        went_on=entry.index, owner=data.get("owner", request["principal"]),
+        bridge=data.get("bridge", ""), overrides=tuple(data.get("overrides", ())),
     )  # fmt: skip
     for samu_id in samus:
         if token > state.intents.get(samu_id, NOTHING):
@@ -374,7 +396,7 @@ def _started(state: State, entry: Entry) -> None:
     data = _data(entry)
     step = Step(
         index=entry.index, epoch=entry.epoch, time=entry.time, playbook=data["playbook"],
-        targets=data["targets"],
+        targets=data["targets"], wave=int(data.get("wave", 0)),
     )  # fmt: skip
     state.operations[data["operation"]].steps.append(step)
 
@@ -382,39 +404,101 @@ def _started(state: State, entry: Entry) -> None:
 def _outcome(state: State, entry: Entry) -> None:
     data = _data(entry)
     steps = {step.index: step for step in state.operations[data["operation"]].steps}
-    step = steps[data["step"]]
-    step.outcomes[data["target"]] = Outcome(data["outcome"])
-    step.details[data["target"]] = data["detail"]
+    step, host = steps[data["step"]], data["target"]
+    step.outcomes[host] = Outcome(data["outcome"])
+    step.details[host] = data["detail"]
+    step.left[host] = tuple(data.get("left", ()))
+    step.took[host] = dict(data.get("took", {}))
 
 
 def _called(state: State, entry: Entry) -> None:
     operation = state.operations[_data(entry)["operation"]]
     operation.calls.append(_data(entry))
-    _prove(state, operation, _data(entry)["result"], entry.time)
+    _prove(state, operation, _data(entry), entry.time)
 
 
-def _prove(state: State, operation: Operation, result: Mapping[str, Any], answered_at: str) -> None:
-    """Note which path an answered call proves: the answerer says its mode, and whose it is."""
-    mode, _, rest = str(result["answered_by"]).partition(";")
+def _prove(state: State, operation: Operation, call: Mapping[str, Any], answered_at: str) -> None:
+    """Note which path an answered call proves: the answerer says its mode, and whose it is.
+
+    Answered by another SAMU than the one called, or by none of the operation's, it proves nothing.
+    """
+    mode, _, rest = str(call["result"]["answered_by"]).partition(";")
     samu_id = rest.partition(";")[0].removeprefix("samu=")
-    if result["answered"] and mode in _PROVABLE and samu_id in operation.samus:
+    called = operation.samus if "samu" not in call else (call["samu"],)
+    if call["result"]["answered"] and mode in _PROVABLE and samu_id in called:
         times = state.proved.setdefault(samu_id, {})
         times[mode] = max(answered_at, times.get(mode, ""))
 
 
-def _ended(state: State, entry: Entry) -> None:
+def _wave_ended(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    operation = state.operations[data["operation"]]
+    operation.waves_ended.setdefault(data["wave"], entry.time)
+    for samu_id, said in data["samus"].items():
+        end = SamuEnd(
+            outcome=Outcome(said["outcome"]), to=said["to"], moved=bool(said["moved"]),
+            detail=said["detail"], time=entry.time,
+        )  # fmt: skip
+        _end_samu(state, operation, samu_id, end)
+
+
+def _end_samu(state: State, operation: Operation, samu_id: str, end: SamuEnd) -> None:
+    """Note what became of a SAMU, and what is intended for it from now on.
+
+    Nothing moved: what was wanted before is wanted again, unless asked anew since. A rescue that
+    fell to another mode of its order wants that one.
+    """
+    operation.ends[samu_id] = end
+    if state.intents.get(samu_id) != operation.token:
+        return
+    state.enter(samu_id, entered(state.mode_of(samu_id), operation, end))
+    if end.outcome is Outcome.FAILED and not end.moved:
+        state.intended[samu_id] = operation.previous[samu_id]
+    elif end.outcome is Outcome.DONE:
+        state.intended[samu_id] = end.to
+
+
+def _probed(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    operation = state.operations[data["operation"]]
+    soak = operation.soaks.setdefault(data["wave"], Soak())
+    soak.probes, soak.last_at = soak.probes + 1, entry.time
+    soak.over = bool(data["last"])
+    soak.bad |= data["bad"]
+
+
+def _operation_held(state: State, entry: Entry) -> None:
     operation = state.operations[_data(entry)["operation"]]
-    operation.outcome = Outcome(_data(entry)["outcome"])
-    operation.detail = _data(entry)["detail"]
+    operation.held, operation.held_at = _data(entry)["cause"], entry.time
+
+
+def _ended(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    operation = state.operations[data["operation"]]
+    operation.outcome = Outcome(data["outcome"])
+    operation.detail = data["detail"]
     operation.ended_at = entry.time
-    operation.moved = bool(_data(entry)["moved"])
+    operation.moved = bool(data["moved"])
     operation.ended_index = entry.index
+    operation.held = ""
     state.finished[operation.operation_id] = operation.outcome
-    if operation.outcome is Outcome.FAILED and not operation.moved:
-        # Nothing was moved: what was wanted before is wanted again, unless asked anew since.
-        for samu_id, before in operation.previous.items():
-            if state.intents.get(samu_id) == operation.token:
-                state.intended[samu_id] = before
+    not_begun = data.get("not_begun", ())
+    for samu_id in operation.samus:
+        if samu_id in not_begun:
+            _take_back(state, operation, samu_id)
+        elif not operation.waves_ended:
+            # Entries written before waves existed tell of all SAMUs at once.
+            end = SamuEnd(
+                outcome=operation.outcome, to=operation.to, moved=operation.moved,
+                detail=operation.detail, time=entry.time,
+            )  # fmt: skip
+            _end_samu(state, operation, samu_id, end)
+
+
+def _take_back(state: State, operation: Operation, samu_id: str) -> None:
+    """Want again what was wanted before for a SAMU that was never begun."""
+    if state.intents.get(samu_id) == operation.token:
+        state.intended[samu_id] = operation.previous[samu_id]
 
 
 def _settled(state: State, entry: Entry) -> None:
@@ -503,6 +587,13 @@ def _closed(state: State, entry: Entry) -> None:
         if operation.outcome is None:
             operation.outcome = Outcome.UNKNOWN
             state.finished[operation_id] = Outcome.UNKNOWN
+            _leave_open(operation, entry.time)
+
+
+def _leave_open(operation: Operation, time: str) -> None:
+    for samu_id in operation.samus:
+        end = SamuEnd(outcome=Outcome.UNKNOWN, to=operation.to, moved=True, time=time)
+        operation.ends.setdefault(samu_id, end)
 
 
 def _reported(state: State, entry: Entry) -> None:
@@ -515,7 +606,8 @@ def _noted(state: State, entry: Entry) -> None:
 
 #: What a merged log may tell of its own operations.
 _CARRIED_OUT = (
-    "request.approved", "step.started", "step.outcome", "call.proved", "operation.ended",
+    "request.approved", "step.started", "step.outcome", "call.proved", "wave.ended",
+    "soak.probed", "operation.held", "operation.ended",
 )  # fmt: skip
 
 _HANDLERS = {
@@ -527,6 +619,9 @@ _HANDLERS = {
     "step.started": _started,
     "step.outcome": _outcome,
     "call.proved": _called,
+    "wave.ended": _wave_ended,
+    "soak.probed": _probed,
+    "operation.held": _operation_held,
     "operation.ended": _ended,
     "seal.started": _noted,
     "seal.outcome": _noted,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from sisamu_ops.failover.operation import named
 from sisamu_ops.journal.entry import Entry
 
 Data = Mapping[str, Any]
@@ -59,6 +60,15 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "pause": lambda _: "to pause: nothing but rescues",
     "resume": lambda _: "to resume after a pause",
     "merge": lambda data: f"to merge {data['log']['origin']}, {data['log']['size']} entries",
+    "hold": lambda data: f"to hold {data['about']}",
+    "go-on": lambda data: f"to go on with {data['about']}",
+    "confirm": lambda data: (
+        f"to note that the agents of SAMU {named(data['samus'])} are in place, "
+        f"by {data['by']} ({data['channel']}, {data['at']})"
+    ),
+    "tick": lambda data: f"to tick {', '.join(data['items'])} for SAMU {named(data['samus'])}",
+    "accept": lambda data: f"to accept that SAMU {named(data['samus'])} is on {data['to']}",
+    "abort": lambda data: f"to abort {data['about']}: to begin nothing more of it",
 }
 
 
@@ -67,11 +77,19 @@ def _accepted(entry: Entry, data: Data) -> str:
     if data["verb"] in _ASKED:
         what = _ASKED[data["verb"]](data)
     else:
-        what = f"a {data['verb']} of SAMU {', '.join(data['samus'])} to {data['to']}"
+        what = f"a {data['verb']} of SAMU {named(data['samus'])} to {data['to']}"
+        what += _in_waves(data)
     found = "".join(f" Finding: {finding}." for finding in data.get("findings", ()))
     also = "".join(f" {one['principal']} approved." for one in data["request"].get("approvals", ()))
     due = f" Second signature due {data['second_due']}." if data.get("second_due") else ""
     return f"{who} asked, and signed, {what}: “{data['reason']}”.{also} Accepted.{due}{found}"
+
+
+def _in_waves(data: Data) -> str:
+    waves = len(data.get("waves", ()))
+    soak = data.get("soak_ms", 0)
+    soaking = f", {soak / 1000:g} s of test calls after each" if soak else ""
+    return f", in {waves} waves{soaking}" if waves > 1 else ""
 
 
 def _refused(entry: Entry, data: Data) -> str:
@@ -97,6 +115,27 @@ def _called(entry: Entry, data: Data) -> str:
     else:
         said = f"not answered (status {result['status'] or 'none'})"
     return f"Test call through {data['via']} {data['host']}: {said}."
+
+
+def _wave_ended(entry: Entry, data: Data) -> str:
+    of_each: dict[str, list[str]] = {}
+    for samu, said in data["samus"].items():
+        detail = f" ({said['detail']})" if said["detail"] else ""
+        of_each.setdefault(f"{said['outcome']} on {said['to']}{detail}", []).append(samu)
+    told = "; ".join(f"SAMU {named(samus)} {what}" for what, samus in of_each.items())
+    return f"Wave {data['wave'] + 1} ended: {told}."
+
+
+def _probed(entry: Entry, data: Data) -> str:
+    bad = "".join(f" SAMU {samu}: {why}." for samu, why in data["bad"].items())
+    over = " The soak is over." if data["last"] and not bad else ""
+    return f"Soaking after wave {data['wave'] + 1}: {data['calls']} test calls.{bad}{over}"
+
+
+def _operation_held(entry: Entry, data: Data) -> str:
+    return (
+        f"Held before the next wave: {data['cause']}. Nothing more begins until somebody says so."
+    )
 
 
 def _ended(entry: Entry, data: Data) -> str:
@@ -190,6 +229,9 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "step.started": _started,
     "step.outcome": _outcome,
     "call.proved": _called,
+    "wave.ended": _wave_ended,
+    "soak.probed": _probed,
+    "operation.held": _operation_held,
     "operation.ended": _ended,
     "seal.started": _sealing,
     "seal.outcome": _sealed,

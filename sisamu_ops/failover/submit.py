@@ -47,6 +47,10 @@ class _Follower:
         self.entries += new
         return new
 
+    def _between_waves(self) -> bool:
+        """Say whether an operation rightly writes nothing: it soaks, or waits for people."""
+        return any(o.wave is not None and o.wave > 0 for o in self.state.running())
+
     def until(self, finished: Callable[[], bool], tell: Tell, silence_s: float) -> bool:
         """Tell new entries until finished; False when none came for `silence_s`."""
         last = time.monotonic()
@@ -58,7 +62,7 @@ class _Follower:
                 tell(entry)
             if new:
                 last = time.monotonic()
-            elif time.monotonic() - last > silence_s:
+            elif time.monotonic() - last > silence_s and not self._between_waves():
                 return False
         return True
 
@@ -125,12 +129,18 @@ def follow(
 
 
 def _to_the_end(follower: _Follower, request_id: str, tell: Tell) -> tuple[State, list[Entry]]:
-    if not follower.until(lambda: request_id in follower.state.finished, tell, SILENCE_S):
+    if not follower.until(lambda: _is_over(follower.state, request_id), tell, SILENCE_S):
         raise UnknownOutcomeError(
             f"{request_id} goes on, but no entry came for {SILENCE_S:.0f} s",
             remedy=f"sisamu leader show; sisamu operation follow {request_id}",
         )
     return follower.state, follower.entries
+
+
+def _is_over(state: State, request_id: str) -> bool:
+    """Say whether there is nothing to wait for: finished, or held until somebody says how."""
+    operation = state.operations.get(request_id)
+    return request_id in state.finished or bool(operation and operation.held)
 
 
 def _answer(state: State, request_id: str, envelope: Envelope) -> Answer | None:

@@ -1,8 +1,8 @@
 """Which paths a SAMU's calls may take at which instant, by the journal (pure).
 
-From the acceptance of a request until its outcome both the old and the new path are right;
-after `done` only the new one. After a failure that moved nothing, only the old one again;
-after any other end, both, until something is done.
+From the moment a step that carries the SAMU begins until the SAMU's outcome both the old and the
+new path are right; after `done` only the one it was brought to. After a failure that moved nothing,
+only the old one again; after any other end, both, until something is done.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from sisamu_ops.failover.operation import SamuEnd
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.request import parse_rfc3339
-from sisamu_ops.failover.state import Operation, State
+from sisamu_ops.failover.state import State
 from sisamu_ops.model.outcome import Outcome
 
 
@@ -36,23 +37,25 @@ def _spans(state: State, samu_id: str) -> list[tuple[int, frozenset[str]]]:
     spans = []
     # A merged log's operations come late into the journal, and were earlier.
     for operation in sorted(state.operations.values(), key=lambda o: o.accepted_at):
-        if samu_id not in operation.samus:
+        began = operation.started_at(samu_id)
+        end = operation.ends.get(samu_id)
+        if not began:
             continue
         before = paths
-        paths = before | {operation.to}
-        spans.append((_ms(operation.accepted_at), paths))
-        if operation.ended_at:
-            paths = _after(operation, before)
-            spans.append((_ms(operation.ended_at), paths))
+        paths = before | {operation.to, *operation.order}
+        spans.append((_ms(began), paths))
+        if end is not None:
+            paths = _after(end, before)
+            spans.append((_ms(end.time), paths))
     return spans
 
 
-def _after(operation: Operation, before: frozenset[str]) -> frozenset[str]:
-    if operation.outcome is Outcome.DONE:
-        return frozenset({operation.to})
-    if operation.outcome is Outcome.FAILED and not operation.moved:
+def _after(end: SamuEnd, before: frozenset[str]) -> frozenset[str]:
+    if end.outcome is Outcome.DONE:
+        return frozenset({end.to})
+    if end.outcome is Outcome.FAILED and not end.moved:
         return before
-    return before | {operation.to}
+    return before | {end.to}
 
 
 def _ms(text: str) -> int:

@@ -55,6 +55,8 @@ class Samu:
     bridge: str
     fallback_numbers: tuple[str, ...]
     region: str
+    #: The telephony site that takes its calls first; empty where each router's own does.
+    site: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,21 @@ class Certificate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Waves:
+    """How many SAMUs are moved at once, and how long calls are watched between, in milliseconds.
+
+    A planned change begins with `canary` SAMUs, each wave is `growth` times the one before and has
+    `at_most` so many; a rescue takes `rescue` at once.
+    """
+
+    canary: int = 1
+    growth: int = 3
+    at_most: int = 20
+    soak_ms: int = 0
+    rescue: int = 30
+
+
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """The platform's settings from `group_vars`; durations in integer milliseconds.
 
@@ -122,6 +139,7 @@ class Policy:
     #: An operator's; None where the service is reached without TLS.
     zookeeper_credentials: Credentials | None = None
     is_lab: bool = False
+    waves: Waves = field(default_factory=Waves)
     #: Which safety rules are in force, and measured by what.
     safety: Safety = field(default_factory=Safety)
 

@@ -117,6 +117,28 @@ class ExperimentRunning:
     """Nothing planned is done while faults are injected; there is nothing to choose."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AgentsConfirmed:
+    """How long before a switchover its agents may have been confirmed in place."""
+
+    within_minutes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitChecklist:
+    """What must be ticked before a mode is left: by mode, each item's id and what it says."""
+
+    degraded: Mapping[str, str] = field(default_factory=dict)
+    backup: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryFresh:
+    """How old the telephone directory of a SAMU's desk phones may be."""
+
+    within_hours: int
+
+
 Settings = (
     OutsideNominal
     | TelephonySiteActive
@@ -126,6 +148,9 @@ Settings = (
     | SecondSignature
     | BackupProved
     | ExperimentRunning
+    | AgentsConfirmed
+    | ExitChecklist
+    | DirectoryFresh
 )
 
 
@@ -145,7 +170,16 @@ class Safety:
     second_signature: SecondSignature | None = None
     backup_proved: BackupProved | None = None
     experiment_running: ExperimentRunning | None = None
+    agents_confirmed: AgentsConfirmed | None = None
+    exit_checklist: ExitChecklist | None = None
+    directory_fresh: DirectoryFresh | None = None
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def checklists(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the exit checklist of each mode, by mode, item and what it says."""
+        lists = self.exit_checklist
+        return {"degraded": lists.degraded, "backup": lists.backup} if lists else {}
 
     def settings(self, rule_id: str) -> Settings | None:
         """Return the settings of a rule; None when it has none, or is not in force."""

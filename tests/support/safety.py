@@ -8,16 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sisamu_ops.failover.modes import Confirmation, SamuMode, Tick
+from sisamu_ops.failover.operation import Operation, SamuEnd
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading
 from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety import Facts
-from sisamu_ops.failover.state import Operation, State
+from sisamu_ops.failover.state import State
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Platform, Site, SiteRole, TelephonyMode
 from sisamu_ops.model.safety import (
+    AgentsConfirmed,
     BackupProved,
     DatedWindow,
+    DirectoryFresh,
+    ExitChecklist,
     ExperimentRunning,
     FreezeWindows,
     MinimumInterval,
@@ -53,11 +58,14 @@ MATRIX: Mapping[str, str] = {
     "second-signature": "BFBBB-",
     "backup-proved": "BF-B--",
     "experiment-running": "BFBBBB",
+    "agents-confirmed": "FF----",
+    "exit-checklist": "-FB---",
+    "directory-fresh": "BF-F-F",
 }
 #: What a site that is cut off and acts alone cannot have.
 NOT_ALONE = {
     "routers-read", "mode-known", "leader-paused", "journal-untrimmed", "database-quorum",
-    "telephony-site-active", "second-signature", "backup-proved",
+    "telephony-site-active", "second-signature", "backup-proved", "directory-fresh",
 }  # fmt: skip
 IN_FORCE = Safety(
     outside_nominal=OutsideNominal(at_most=1),
@@ -69,6 +77,9 @@ IN_FORCE = Safety(
     second_signature=SecondSignature(above=1),
     backup_proved=BackupProved(within_hours=24),
     experiment_running=ExperimentRunning(),
+    agents_confirmed=AgentsConfirmed(within_minutes=60),
+    exit_checklist=ExitChecklist(backup={"agents-back": "agents are at their consoles"}),
+    directory_fresh=DirectoryFresh(within_hours=24),
 )  # fmt: skip
 
 
@@ -100,10 +111,16 @@ def sound(verb: Verb) -> Facts:
     return Facts(
         platform=platform, verb=verb, samus=("300",), to=to, now=NOW,
         site="paris" if verb is Verb.EVACUATE else "",
-        state=State(epoch=9, proved={s: {"backup": rfc3339(NOW - HOUR)} for s in SAMUS}),
+        state=State(
+            epoch=9,
+            proved={s: {"backup": rfc3339(NOW - HOUR)} for s in SAMUS},
+            confirmations={s: confirmed(NOW - HOUR) for s in SAMUS},
+            modes={s: on_backup("agents-back") for s in SAMUS},
+        ),
         readings={
             host: Reading(
-                host=host, reachable=True, enrolled=True, last=Token(1, 1), values={}, durable={}
+                host=host, reachable=True, enrolled=True, last=Token(1, 1), values={}, durable={},
+                directory_at=milliseconds(NOW - 24 * HOUR),
             )
             for host in platform.targets
         },
@@ -111,6 +128,24 @@ def sound(verb: Verb) -> Facts:
             s: ModeReading(samu_id=s, mode=mode, read_at=NOW, routers=reading) for s in SAMUS
         },
     )  # fmt: skip
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return an instant as a gateway says it."""
+    return round(moment.timestamp() * 1000)
+
+
+def confirmed(at: datetime) -> Confirmation:
+    """Return the word that agents are in place."""
+    return Confirmation(
+        by="shift lead", channel="phone", at="", principal="oncall@lab", time=rfc3339(at)
+    )
+
+
+def on_backup(*ticked: str) -> SamuMode:
+    """Return the mode of a SAMU on backup, with what of the checklist is ticked."""
+    tick = Tick(principal="oncall@lab", time=rfc3339(NOW))
+    return SamuMode(mode="backup", since=rfc3339(NOW - HOUR), ticked=dict.fromkeys(ticked, tick))
 
 
 def an_operation(facts: Facts, verb: Verb, **changes: Any) -> Operation:
@@ -149,7 +184,8 @@ def _is_there(facts: Facts) -> Facts:
 
 
 def _unsettled(facts: Facts) -> Facts:
-    an_operation(facts, Verb.FAILOVER, outcome=Outcome.UNKNOWN)
+    unknown = SamuEnd(outcome=Outcome.UNKNOWN, to="backup", moved=True)
+    an_operation(facts, Verb.FAILOVER, outcome=Outcome.UNKNOWN, ends={"300": unknown})
     return facts
 
 
@@ -212,6 +248,21 @@ def _experiment(facts: Facts) -> Facts:
     return replace(facts, experiments=("cut-link paris lyon",))
 
 
+def _not_confirmed(facts: Facts) -> Facts:
+    late = confirmed(NOW - HOUR - timedelta(milliseconds=1))
+    facts.state.confirmations["300"] = late
+    return facts
+
+
+def _not_ticked(facts: Facts) -> Facts:
+    facts.state.modes["300"] = on_backup("something else")
+    return facts
+
+
+def _old_directory(facts: Facts) -> Facts:
+    return _reading(facts, "samu-300", directory_at=milliseconds(NOW - 24 * HOUR) - 1)
+
+
 HAND = Token(break_glass_epoch(1, 15), 1)
 #: For each rule, what breaks it; for a rescue and all planned verbs alike.
 BREAKS: Mapping[str, Break] = {
@@ -233,4 +284,7 @@ BREAKS: Mapping[str, Break] = {
     "second-signature": _two_at_once,
     "backup-proved": _not_proved,
     "experiment-running": _experiment,
+    "agents-confirmed": _not_confirmed,
+    "exit-checklist": _not_ticked,
+    "directory-fresh": _old_directory,
 }

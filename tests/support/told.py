@@ -44,8 +44,15 @@ DATA: dict[str, dict[str, Any]] = {
     },
     "call.proved": {
         "operation": ID, "step": 1, "host": "otn-paris", "via": "router",
+        "samu": "300",
         "result": {"answered": True, "status": 200, "answered_by": "backup;samu=300", "pdd_ms": 42},
     },
+    "wave.ended": {
+        "operation": ID, "wave": 0,
+        "samus": {"300": {"outcome": "done", "to": "backup", "moved": True, "detail": ""}},
+    },
+    "soak.probed": {"operation": ID, "wave": 0, "calls": 2, "last": True, "bad": {}},
+    "operation.held": {"operation": ID, "cause": "SAMU 300 ended failed"},
     "operation.ended": {"operation": ID, "outcome": "done", "moved": True, "detail": "all well"},
     "seal.started": {"operation": ID, "targets": ["otn-paris"], "cause": "takeover"},
     "seal.outcome": {

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
+from sisamu_ops.failover.execute import PROVE
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
 from sisamu_ops.failover.ports import (
@@ -72,6 +73,8 @@ class Fences:
     helper: ModuleType
     running: dict[str, dict[str, str]] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
+    #: When the telephone directory at a gateway was brought up to date, in milliseconds.
+    directories: dict[str, int] = field(default_factory=dict)
 
     def add(self, host: str, table: str, values: Sequence[str]) -> None:
         directory = self.root / host
@@ -116,6 +119,7 @@ class Fences:
             enrolled=bool(answer.get("enrolled", answer.get("accepted"))),
             last=Token(last["epoch"], last["index"]) if last else None,
             sealed=verb == "seal" and bool(answer.get("accepted")),
+            directory_at=self.directories.get(host),
         )  # fmt: skip
 
     def accepted(self, host: str) -> list[Token]:
@@ -123,6 +127,14 @@ class Fences:
         path = self.root / host / "accepted.jsonl"
         records = [json.loads(line) for line in path.read_text().splitlines()]
         return [Token(r["token"]["epoch"], r["token"]["index"]) for r in records if "token" in r]
+
+    def applied(self, host: str) -> list[Token]:
+        """Return the token of every change that took effect at a target, by its own record."""
+        path = self.root / host / "accepted.jsonl"
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        return [
+            Token(r["token"]["epoch"], r["token"]["index"]) for r in records if r["what"] == "apply"
+        ]
 
 
 @dataclass(kw_only=True)
@@ -132,6 +144,8 @@ class FakePlaybooks:
     fences: Fences
     kill_after: Callable[[str], None] = lambda host: None
     sent: list[tuple[str, PlaybookRun, dict[str, str]]] = field(default_factory=list)
+    #: SAMUs whose calls are answered by nobody.
+    silent: set[str] = field(default_factory=set)
 
     def run(
         self,
@@ -139,18 +153,39 @@ class FakePlaybooks:
         tenure: object,
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
+        if run.playbook == PROVE:
+            for host in run.routers:
+                self._call(run.samus, host, on_event)
+            on_event({"event": "end", "stats": {}})
+            return RunEnd(code=0, killed=False, log="")
         failed = False
-        for host, change in self._order(run):
+        modes = self._choose(run, on_event)
+        for host, change in self._order(run, modes):
             if failed and run.playbook != "samu_failover.yml":
                 break
             failed |= not self._apply(run, host, change, on_event)
         on_event({"event": "end", "stats": {}})
         return RunEnd(code=2 if failed else 0, killed=False, log="")
 
-    def _order(self, run: PlaybookRun) -> list[tuple[str, dict[str, str]]]:
+    def _choose(
+        self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> dict[str, str]:
+        """Return the mode of each SAMU; a rescue falls to the next where a gateway is silent."""
+        order = run.extra.get("sisamu_order", [run.to])
+        modes = dict.fromkeys(run.samus, run.to)
+        for samu in run.samus:
+            if len(order) > 1 and f"samu-{samu}" in self.fences.unreachable:
+                modes[samu] = order[1]
+                said = {"samu": samu, "to": order[1], "why": "its gateway is silent"}
+                on_event({"event": "choice", "host": f"samu-{samu}", **said})
+        return modes
+
+    def _order(
+        self, run: PlaybookRun, modes: Mapping[str, str]
+    ) -> list[tuple[str, dict[str, str]]]:
         word = "unarmed" if run.to == "nominal" else "armed"
         gateways = [(f"samu-{s}", {s: word}) for s in run.samus]
-        routes = [(r, dict.fromkeys(run.samus, run.to)) for r in run.routers]
+        routes = [(r, dict(modes)) for r in run.routers]
         return routes + gateways if run.to == "nominal" else gateways + routes
 
     def _apply(
@@ -170,10 +205,23 @@ class FakePlaybooks:
         self.kill_after(host)
         on_event({"event": "fence", "host": host, "result": answer})
         if host in run.routers:
-            said = f"{run.to};samu={run.samus[0]}"
-            call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
-            on_event({"event": "call", "via": "router", "host": host, "result": call})
+            self._call(run.samus, host, on_event)
         return answer.get("outcome") == "done"
+
+    def _call(
+        self, samus: Sequence[str], host: str, on_event: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Call each SAMU through a router: it is answered on the path the router holds for it."""
+        if host in self.fences.unreachable:
+            return
+        for samu in samus:
+            path = self.fences.running[host].get(samu, "nominal")
+            said = f"{path};samu={samu}"
+            call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
+            if samu in self.silent:
+                call = {"answered": False, "status": 408, "answered_by": "", "pdd_ms": 0}
+            named = {"via": "router", "host": host, "samu": samu}
+            on_event({"event": "call", **named, "result": call})
 
 
 class KillingTenure:
@@ -316,7 +364,7 @@ def make_world(directory: Path, helper: ModuleType | None = None) -> World:
     )
     fences = Fences(root=directory / "hosts", helper=helper or load_helper())
     for router in ROUTERS:
-        fences.add(router, "samu_mode", ["nominal", "backup"])
+        fences.add(router, "samu_mode", ["nominal", "degraded", "backup"])
     for samu in SAMUS:
         fences.add(f"samu-{samu}", "samu_gateway", ["armed", "unarmed"])
     fences.enrol(dict.fromkeys(platform.targets, Token(0, 0)))

@@ -37,6 +37,8 @@ from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model import errors
 from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
+from sisamu_ops.model.platform import Waves
+from sisamu_ops.model.safety import AgentsConfirmed, ExitChecklist, Safety
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.telephony.ledger import CallRecord, tally
 from tests.support.alone import LEAD, alone, merge, send, signed, start, the_log
@@ -213,6 +215,13 @@ def test_every_entry_kind_is_documented() -> None:
     assert set(documented_kinds()) == set(_HANDLERS)
 
 
+#: Rules about people in force, so that there is somebody to confirm and something to tick.
+PEOPLE = Safety(
+    agents_confirmed=AgentsConfirmed(within_minutes=60),
+    exit_checklist=ExitChecklist(backup={"agents-back": "agents are at their consoles"}),
+)
+
+
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     """A journal with an entry of every kind: moves, a refusal, a cut, a reconcile, a report."""
@@ -239,10 +248,48 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     for number in range(INBOX_LIMIT + 2):
         world.coordination.put(InboxItem(name=f"rubbish-{number}", payload=b"%d" % number))
     world.lead_until_idle()
+    fall_to_degraded(world)
+    abort_in_a_soak(world)
+    with_people(world)
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def with_people(world: World) -> None:
+    """Say who is in place at SAMU 680, which is on backup, and tick an item of its checklist."""
+    policy = replace(world.platform.policy, safety=PEOPLE)
+    world.platform = replace(world.platform, policy=policy)
+    details = {"by": "shift lead", "channel": "phone", "owner": "lead", "bridge": "national"}
+    world.ask(Verb.CONFIRM, samus=["680"], details=details)
+    world.ask(Verb.TICK, samus=["680"], details={"items": "agents-back"})
+    world.ask(Verb.FAILOVER, samus=["300"], to="backup", details=details)
+    world.lead_until_idle()
+
+
+def fall_to_degraded(world: World) -> None:
+    """Rescue a SAMU whose gateway cannot be reached: it takes the next mode of the order."""
+    policy = replace(world.platform.policy, mode_order=("backup", "degraded"))
+    world.platform = replace(world.platform, policy=policy)
+    world.fences.unreachable.add("samu-120")
+    world.ask(Verb.FAILOVER, samus=["120"], to="backup")
+    world.lead_until_idle()
+    world.fences.unreachable.clear()
+
+
+def abort_in_a_soak(world: World) -> None:
+    """Go back in two waves; the first is not served afterwards: held, then aborted."""
+    waves = Waves(canary=1, soak_ms=3_000)
+    policy = replace(world.platform.policy, waves=waves)
+    world.platform = replace(world.platform, policy=policy)
+    asked = world.ask(Verb.FAILBACK, samus=["300", "680"], to="nominal")
+    world.lead_until_idle()
+    world.now += timedelta(seconds=4)
+    world.playbooks.silent.add("300")
+    world.lead_until_idle()
+    world.ask(Verb.ABORT, about=asked.request_id)
+    world.lead_until_idle()
 
 
 @pytest.fixture(scope="module")
@@ -369,13 +416,14 @@ def test_the_keys_of_status_are_documented(
         conditions={"local": condition},
     )  # fmt: skip
     record: Any = SimpleNamespace(glance=lambda: glance, trust=world.trust)
+    platform = replace(world.platform, policy=replace(world.platform.policy, safety=PEOPLE))
     desk = Desk(
-        platform=world.platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
+        platform=platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
         now=lambda: world.now,
     )  # fmt: skip
-    found = status_keys(desk) - {"held", "second_due"}
+    found = status_keys(desk) - {"held", "second_due", "samus[].confirmed"}
     view.state, view.entries = fold(lived_alone[0]), lived_alone[0]
-    found |= status_keys(desk) - {"alarms"}
+    found |= status_keys(desk) - {"alarms", "to_call"}
     database = assess_rac(healthy(down=frozenset({"rac2"})).capture()).brief()
     for path in paths(database, "database"):
         path = re.sub(r"(worst_single_loss)\..*", r"\1", path)

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sisamu_ops.failover.reading import Reading, judge_mode, judge_sealed
-from sisamu_ops.model.outcome import Outcome
+from sisamu_ops.failover.reading import Reading, judge_mode
 from sisamu_ops.model.platform import TelephonyMode
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -80,26 +79,3 @@ def test_a_word_that_is_no_mode_is_unknown() -> None:
         TelephonyMode.UNKNOWN,
         dict.fromkeys(ROUTERS, "bakcup"),
     )
-
-
-@pytest.mark.parametrize(
-    ("reading", "wanted", "outcome"),
-    [
-        (read("backup", sealed=True), "backup", Outcome.DONE),
-        (read("nominal", sealed=True), "backup", Outcome.FAILED),
-        (read(None, sealed=True), "nominal", Outcome.DONE),
-        (read("backup", "nominal", sealed=True), "backup", Outcome.UNKNOWN),
-        (read("backup"), "backup", Outcome.UNKNOWN),
-        (CUT_OFF, "backup", Outcome.UNKNOWN),
-    ],
-    ids=["as wanted", "otherwise", "by default", "half", "not sealed", "cut off"],
-)
-def test_only_what_is_sealed_is_judged(reading: Reading, wanted: str, outcome: Outcome) -> None:
-    """Without a seal, something older may still arrive: even the wanted value is unknown."""
-    assert judge_sealed(reading, {"300": wanted}, "nominal") is outcome
-
-
-def test_every_samu_of_a_step_must_be_as_wanted() -> None:
-    """One of two SAMUs not moved is a step not done."""
-    reading = read("backup", sealed=True)
-    assert judge_sealed(reading, {"300": "backup", "680": "backup"}, "nominal") is Outcome.FAILED

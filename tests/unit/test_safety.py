@@ -113,14 +113,16 @@ def test_a_rescue_overrides_nothing(rule: str) -> None:
 @pytest.mark.parametrize("rule", list(RULES))
 def test_what_a_lone_site_cannot_have_does_not_stop_it(rule: str) -> None:
     """Rules about other sites, a leader or their word are findings for a site alone."""
-    facts = replace(BREAKS[rule](sound(Verb.SWITCHOVER)), alone=True)
-    assert seen(rule, facts) == ("finding" if rule in NOT_ALONE else "blocks")
+    for verb, letter in zip(VERBS, MATRIX[rule], strict=True):
+        if letter == "B":
+            facts = replace(BREAKS[rule](sound(Verb(verb))), alone=True)
+            assert seen(rule, facts) == ("finding" if rule in NOT_ALONE else "blocks")
 
 
 @pytest.mark.parametrize("rule", [name for name, one in RULES.items() if one.needs_settings])
 def test_a_rule_without_settings_is_not_in_force(rule: str) -> None:
     """Where the inventory says nothing of it, breaking it breaks nothing."""
-    facts = BREAKS[rule](sound(Verb.SWITCHOVER))
+    facts = BREAKS[rule](sound(Verb.FAILOVER))
     platform = with_safety(facts.platform, **{rule.replace("-", "_"): None})
     assert seen(rule, replace(facts, platform=platform)) == "-"
 
@@ -199,6 +201,10 @@ WRONG: list[tuple[Any, str]] = [
     ({"second-signature": {"above": "ten"}}, "above must be a whole number"),
     ({"backup-proved": {"within_hours": 0.5}}, "within_hours must be a whole number"),
     ({"experiment-running": {"minutes": 1}}, "minutes is no setting of it"),
+    ({"agents-confirmed": {}}, "within_minutes must be a whole number of at least 1"),
+    ({"exit-checklist": {"backup": {"item": 1}}}, "item must be a text"),
+    ({"exit-checklist": {"nominal": {}}}, "nominal is no setting of it: use degraded, backup"),
+    ({"directory-fresh": {"within_hours": 0}}, "within_hours must be a whole number"),
 ]
 
 
@@ -239,6 +245,9 @@ SAID: dict[str, Any] = {
     "second-signature": {"above": 10},
     "backup-proved": {"within_hours": 24},
     "experiment-running": {},
+    "agents-confirmed": {"within_minutes": 60},
+    "exit-checklist": {"backup": {"agents-back": "agents are at their consoles"}},
+    "directory-fresh": {"within_hours": 24},
 }
 
 
@@ -434,6 +443,14 @@ def test_an_answered_call_proves_the_path_it_was_answered_on(
     assert state.proved == proved
 
 
+def test_a_call_answered_by_another_samu_of_the_operation_proves_neither() -> None:
+    """Two move together, and the call to one rang at the other."""
+    result = {"answered": True, "status": 200, "answered_by": "backup;samu=680", "pdd_ms": 1}
+    both = ("request.accepted", {"samus": ["300", "680"]})
+    assert folded(both, ("call.proved", {"samu": "300", "result": result})).proved == {}
+    assert set(folded(both, ("call.proved", {"samu": "680", "result": result})).proved) == {"680"}
+
+
 def test_a_proof_ages() -> None:
     """Just within the hours it counts, then no more."""
     facts = sound(Verb.SWITCHOVER)
@@ -487,6 +504,8 @@ MANY: dict[str, Callable[[Facts], Facts]] = {
     "outside-nominal": lambda facts: facts,
     "target-capacity": lambda facts: facts,
     "backup-proved": lambda facts: facts,
+    "agents-confirmed": lambda facts: facts,
+    "directory-fresh": lambda facts: all_readings(facts, directory_at=None),
 }
 
 

@@ -88,7 +88,8 @@ def test_every_rule_is_explained(rule: str, terminal: Terminal) -> None:
     assert told.startswith(f"{rule} asks {one['asks']} satisfied by {one['remedy']}")
     assert "source sisamu_ops/failover/safety/" in told
     assert (LAB.parents[1] / one["source"]).is_file()
-    assert (f"--override {rule} --reason TEXT" in told) == (rule != "mode-changes")
+    narrowed = {"mode-changes", "agents-confirmed"}
+    assert (f"--override {rule} --reason TEXT" in told) == (rule not in narrowed)
     assert ("failover" in told.partition("blocks")[2].partition("only told to")[0]) is False
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.state import _HANDLERS, State, fold
 from sisamu_ops.model.errors import IntegrityError
 from sisamu_ops.model.outcome import Outcome
@@ -169,19 +170,71 @@ def test_nothing_sent_is_failed() -> None:
     assert folded(ACCEPTED).operations[ID].overall() is Outcome.FAILED
 
 
+def wave_ended(**words: str) -> tuple[str, dict[str, Any]]:
+    """Return what became of SAMUs, written `s300="done"`; failed ones have not moved."""
+    said = {
+        name[1:]: {"outcome": word, "to": "backup", "moved": word != "failed", "detail": ""}
+        for name, word in words.items()
+    }
+    return "wave.ended", {"samus": said}
+
+
+BOTH = {"samus": ["300", "680"], "waves": [["300"], ["680"]]}
+
+
 @pytest.mark.parametrize(
     ("words", "overall"),
     [
-        (("done", "done", "done"), Outcome.DONE),
-        (("done", "failed", "done"), Outcome.FAILED),
-        (("done", "failed", "unknown"), Outcome.UNKNOWN),
-        (("done", "done"), Outcome.UNKNOWN),
+        ({"s300": "done", "s680": "done"}, Outcome.DONE),
+        ({"s300": "done", "s680": "failed"}, Outcome.FAILED),
+        ({"s300": "unknown", "s680": "failed"}, Outcome.UNKNOWN),
+        ({"s680": "done"}, Outcome.UNKNOWN),
     ],
 )
-def test_one_unknown_makes_all_unknown(words: tuple[str, ...], overall: Outcome) -> None:
-    """Any unknown is unknown, else any failed is failed; silence is unknown."""
-    told = [outcome(host, word) for host, word in zip(TARGETS, words, strict=False)]
-    assert folded(ACCEPTED, STARTED, *told).operations[ID].overall() is overall
+def test_one_unknown_makes_all_unknown(words: dict[str, str], overall: Outcome) -> None:
+    """Any unknown is unknown, else any failed is failed; begun and silent is unknown."""
+    accepted = ("request.accepted", BOTH)
+    assert folded(accepted, STARTED, wave_ended(**words)).operations[ID].overall() is overall
+
+
+def test_each_samu_has_its_own_end() -> None:
+    """Intents follow the SAMUs: one not moved is wanted where it was, one not begun too."""
+    end = ("operation.ended", {"outcome": "failed", "not_begun": ["120"]})
+    three = {"samus": ["120", "300", "680"], "waves": [["300", "680"], ["120"]]}
+    state = folded(("request.accepted", three), wave_ended(s300="done", s680="failed"), end)
+    assert [state.intended_mode(s) for s in three["samus"]] == ["nominal", "backup", "nominal"]
+    assert state.operations[ID].not_begun() == ["120"]
+    assert state.operations[ID].samus_with(Outcome.FAILED) == ["680"]
+
+
+def test_what_was_unknown_may_be_settled_later() -> None:
+    """A later word on a SAMU of a wave replaces the first; the wave ended when it first did."""
+    state = folded(ACCEPTED, wave_ended(s300="unknown"), wave_ended(s300="done"))
+    operation = state.operations[ID]
+    assert operation.ends["300"].outcome is Outcome.DONE
+    assert operation.waves_ended == {0: rfc3339(START + timedelta(seconds=1))}
+    assert state.unknown() == []
+
+
+def test_a_rescue_that_fell_to_another_mode_wants_that_one() -> None:
+    """What it was brought to is what is intended; drift would be shown otherwise."""
+    fell = {"300": {"outcome": "done", "to": "degraded", "moved": True, "detail": ""}}
+    assert folded(ACCEPTED, ("wave.ended", {"samus": fell})).intended_mode("300") == "degraded"
+
+
+def steering(verb: str) -> tuple[str, dict[str, Any]]:
+    return "request.accepted", {"id": f"{verb}-1", "verb": verb, "about": ID}
+
+
+def test_an_operation_is_held_gone_on_with_and_aborted() -> None:
+    """Each is a request of its own, done once it is accepted."""
+    held = folded(ACCEPTED, wave_ended(s300="failed"), steering("hold"))
+    assert held.operations[ID].held == "by oncall@lab: flooded"
+    assert held.finished["hold-1"] is Outcome.DONE
+    held.apply(told("request.accepted", 3, **steering("go-on")[1]))
+    assert (held.operations[ID].held, held.operations[ID].excused) == ("", {"300"})
+    held.apply(told("request.accepted", 4, **steering("abort")[1]))
+    assert held.operations[ID].aborted_by == "oncall@lab"
 
 
 def test_the_latest_word_on_a_target_counts() -> None:

@@ -20,6 +20,9 @@ SAID = {
     "step.started": ["lyon", "samu_failover.yml", "token 4.7", "otn-paris", "samu-300"],
     "step.outcome": ["otn-paris", "done", "read back"],
     "call.proved": ["otn-paris", "backup;samu=300", "42 ms"],
+    "wave.ended": ["Wave 1", "SAMU 300 done on backup"],
+    "soak.probed": ["wave 1", "2 test calls", "over"],
+    "operation.held": ["SAMU 300 ended failed", "Nothing more begins"],
     "operation.ended": ["done", "all well"],
     "seal.started": ["lyon", "otn-paris", "token 4.7", "takeover"],
     "seal.outcome": ["otn-paris", "otn-lyon could not be sealed: cut off"],
@@ -62,6 +65,9 @@ def test_a_sentence_says_the_facts(kind: str) -> None:
         ("merge", {"log": {"origin": LOG, "size": 2}}, f"merge {LOG}, 2 entries"),
         ("pause", {}, "nothing but rescues"),
         ("resume", {}, "resume after a pause"),
+        ("hold", {"about": ID}, f"hold {ID}"),
+        ("go-on", {"about": ID}, f"go on with {ID}"),
+        ("abort", {"about": ID}, f"abort {ID}"),
     ],
 )
 def test_other_requests_are_told_too(verb: str, changes: dict[str, object], said: str) -> None:

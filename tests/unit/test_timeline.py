@@ -11,6 +11,7 @@ from sisamu_ops.failover.timeline import paths_allowed
 from tests.support.told import START, folded
 
 OTHER = "failback-abcdef012345"
+STARTED: tuple[str, dict[str, Any]] = ("step.started", {})
 BOTH = frozenset({"nominal", "backup"})
 NOMINAL, BACKUP = frozenset({"nominal"}), frozenset({"backup"})
 
@@ -29,10 +30,13 @@ def test_nominal_is_allowed_when_nothing_was_asked() -> None:
     assert at(State(), 0) == NOMINAL
 
 
-def test_between_acceptance_and_outcome_both_are_right() -> None:
-    """While it moves, a call may meet either path; before it, only the old one."""
-    state = folded(("request.accepted", {}), ("step.started", {}))
-    assert (at(state, -0.001), at(state, 0), at(state, 99)) == (NOMINAL, BOTH, BOTH)
+def test_between_start_and_outcome_both_are_right() -> None:
+    """While it moves, a call may meet either path; before it, only the old one.
+
+    An operation of many waves moves a SAMU when its wave begins, not when it is accepted.
+    """
+    state = folded(("request.accepted", {}), STARTED)
+    assert (at(state, 0.999), at(state, 1), at(state, 99)) == (NOMINAL, BOTH, BOTH)
     assert at(state, 99, samu="680") == NOMINAL
 
 
@@ -50,15 +54,26 @@ def test_the_outcome_says_what_is_right_after(
     word: str, moved: bool, allowed: frozenset[str]
 ) -> None:
     """After `done` the new path only; after a failure that moved nothing the old one only."""
-    state = folded(("request.accepted", {}), ended(word, moved))
-    assert (at(state, 0.999), at(state, 1)) == (BOTH, allowed)
+    state = folded(("request.accepted", {}), STARTED, ended(word, moved))
+    assert (at(state, 1.999), at(state, 2)) == (BOTH, allowed)
 
 
 def test_there_and_back() -> None:
     """Backup after the first `done`, both on the way back, nominal after the second."""
     state = folded(
-        ("request.accepted", {}), ended("done", True),
+        ("request.accepted", {}), STARTED, ended("done", True),
         ("request.accepted", {"id": OTHER, "verb": "failback", "to": "nominal"}),
-        ended("done", True, OTHER),
+        ("step.started", {"operation": OTHER}), ended("done", True, OTHER),
     )  # fmt: skip
-    assert [at(state, s) for s in (0, 1, 2, 3)] == [BOTH, BACKUP, BOTH, NOMINAL]
+    assert [at(state, s) for s in (1, 2, 3, 4, 5)] == [BOTH, BACKUP, BACKUP, BOTH, NOMINAL]
+
+
+def test_a_rescue_may_meet_any_mode_of_its_order() -> None:
+    """Until it has ended nobody knows which it takes; then only the one it took is right."""
+    fell = {"300": {"outcome": "done", "to": "degraded", "moved": True, "detail": ""}}
+    state = folded(
+        ("request.accepted", {"order": ["backup", "degraded"]}), STARTED,
+        ("wave.ended", {"samus": fell}),
+    )  # fmt: skip
+    assert at(state, 1.5) == frozenset({"nominal", "degraded", "backup"})
+    assert at(state, 2) == frozenset({"degraded"})

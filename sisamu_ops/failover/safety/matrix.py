@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety.facts import Facts, Finding
+from sisamu_ops.failover.safety.people_rules import PEOPLE_RULES
 from sisamu_ops.failover.safety.policy_rules import POLICY_RULES
 from sisamu_ops.failover.safety.rule import VERBS, Cell, Rule
 from sisamu_ops.failover.safety.structural import STRUCTURAL
 from sisamu_ops.model.safety import Safety
 
+_ALL = (*STRUCTURAL, *POLICY_RULES, *PEOPLE_RULES)
 #: Every rule by its id, in the order they are judged and told.
-RULES: Mapping[str, Rule] = {rule.rule_id: rule for rule in (*STRUCTURAL, *POLICY_RULES)}
+RULES: Mapping[str, Rule] = {rule.rule_id: rule for rule in _ALL}
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:

@@ -17,8 +17,11 @@ from sisamu_ops.failover.safety.matrix import RULES
 from sisamu_ops.failover.safety.rule import PLANNED, Cell, Rule
 from sisamu_ops.model.safety import (
     DAYS,
+    AgentsConfirmed,
     BackupProved,
     DatedWindow,
+    DirectoryFresh,
+    ExitChecklist,
     ExperimentRunning,
     FreezeWindows,
     MinimumInterval,
@@ -228,6 +231,24 @@ def _experiment(part: _Part, _: Collection[str]) -> ExperimentRunning:
     return ExperimentRunning()
 
 
+def _confirmed(part: _Part, _: Collection[str]) -> AgentsConfirmed:
+    part.only("within_minutes", BLOCKS)
+    return AgentsConfirmed(within_minutes=part.count("within_minutes", least=1))
+
+
+def _checklist(part: _Part, _: Collection[str]) -> ExitChecklist:
+    part.only("degraded", "backup", BLOCKS)
+    items = {mode: part.part(mode) for mode in ("degraded", "backup")}
+    return ExitChecklist(**{
+        mode: {name: one.text(name) for name in one.names()} for mode, one in items.items()
+    })  # fmt: skip
+
+
+def _directory(part: _Part, _: Collection[str]) -> DirectoryFresh:
+    part.only("within_hours", BLOCKS)
+    return DirectoryFresh(within_hours=part.count("within_hours", least=1))
+
+
 _READERS: Mapping[str, Callable[[_Part, Collection[str]], Settings]] = {
     "outside-nominal": _outside_nominal,
     "telephony-site-active": _site_active,
@@ -237,6 +258,9 @@ _READERS: Mapping[str, Callable[[_Part, Collection[str]], Settings]] = {
     "second-signature": _signature,
     "backup-proved": _proved,
     "experiment-running": _experiment,
+    "agents-confirmed": _confirmed,
+    "exit-checklist": _checklist,
+    "directory-fresh": _directory,
 }
 
 
