@@ -22,7 +22,6 @@ PLAYBOOKS: Mapping[Verb, str] = {
     Verb.FAILOVER: "samu_failover.yml",
     Verb.FAILBACK: "samu_failback.yml",
     Verb.REVERT: "samu_switchover.yml",
-    Verb.REVERT: "samu_switchover.yml",
 }
 ARMED = "armed"
 UNARMED = "unarmed"

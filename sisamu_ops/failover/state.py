@@ -479,14 +479,18 @@ def _outcome(state: State, entry: Entry) -> None:
 def _called(state: State, entry: Entry) -> None:
     operation = state.operations[_data(entry)["operation"]]
     operation.calls.append(_data(entry))
-    _prove(state, operation, _data(entry)["result"], entry.time)
+    _prove(state, operation, _data(entry), entry.time)
 
 
-def _prove(state: State, operation: Operation, result: Mapping[str, Any], answered_at: str) -> None:
-    """Note which path an answered call proves: the answerer says its mode, and whose it is."""
-    mode, _, rest = str(result["answered_by"]).partition(";")
+def _prove(state: State, operation: Operation, call: Mapping[str, Any], answered_at: str) -> None:
+    """Note which path an answered call proves: the answerer says its mode, and whose it is.
+
+    Answered by another SAMU than the one called, or by none of the operation's, it proves nothing.
+    """
+    mode, _, rest = str(call["result"]["answered_by"]).partition(";")
     samu_id = rest.partition(";")[0].removeprefix("samu=")
-    if result["answered"] and mode in _PROVABLE and samu_id in operation.samus:
+    called = operation.samus if "samu" not in call else (call["samu"],)
+    if call["result"]["answered"] and mode in _PROVABLE and samu_id in called:
         times = state.proved.setdefault(samu_id, {})
         times[mode] = max(answered_at, times.get(mode, ""))
 

@@ -73,6 +73,8 @@ class Fences:
     helper: ModuleType
     running: dict[str, dict[str, str]] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
+    #: When the telephone directory at a gateway was brought up to date, in milliseconds.
+    directories: dict[str, int] = field(default_factory=dict)
 
     def add(self, host: str, table: str, values: Sequence[str]) -> None:
         directory = self.root / host
@@ -117,6 +119,7 @@ class Fences:
             enrolled=bool(answer.get("enrolled", answer.get("accepted"))),
             last=Token(last["epoch"], last["index"]) if last else None,
             sealed=verb == "seal" and bool(answer.get("accepted")),
+            directory_at=self.directories.get(host),
         )  # fmt: skip
 
     def accepted(self, host: str) -> list[Token]:
@@ -213,7 +216,8 @@ class FakePlaybooks:
             return
         for samu in samus:
             path = self.fences.running[host].get(samu, "nominal")
-            call = {"answered": True, "status": 200, "answered_by": f"{path};", "pdd_ms": 1}
+            said = f"{path};samu={samu}"
+            call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
             if samu in self.silent:
                 call = {"answered": False, "status": 408, "answered_by": "", "pdd_ms": 0}
             named = {"via": "router", "host": host, "samu": samu}

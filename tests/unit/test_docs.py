@@ -16,14 +16,19 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from sisamu_ops.app.clusters import judge_capture
 from sisamu_ops.cli.main import NOUNS, cli
+from sisamu_ops.cli.move import plan_facts
+from sisamu_ops.cli.safety import rule_facts
 from sisamu_ops.desk import Desk
 from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.failover.admission import INBOX_LIMIT
 from sisamu_ops.failover.report import make_alarm, make_report, make_trigger
 from sisamu_ops.failover.request import Verb, new_request
+from sisamu_ops.failover.safety import RULES
+from sisamu_ops.failover.safety.settings import read_safety
 from sisamu_ops.failover.state import _HANDLERS, fold
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import load_site_keys
@@ -41,10 +46,12 @@ from tests.support.alone import entries as log_entries
 from tests.support.commands import ROOT, children, everything, leaves, problem_of, shown_commands
 from tests.support.galera import ensemble, galera, node, server
 from tests.support.rac import healthy
+from tests.support.safety import IN_FORCE, NOT_ALONE
 from tests.support.world import ROUTERS, World, make_world
 
 README = (ROOT / "README.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
+SAFETY = (ROOT / "docs/safety.md").read_text("utf-8")
 JSON_KEYS = (ROOT / "docs/json.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
@@ -345,6 +352,37 @@ def test_the_keys_of_every_entry_are_documented(every_entry: list[Entry]) -> Non
         ), kind
 
 
+# --- safety rules -------------------------------------------------------------------------
+
+
+def test_the_matrix_of_the_safety_page_is_the_code_s() -> None:
+    """Every rule has its row and every verb its column, cell by cell."""
+    text = SAFETY.partition("## Settings")[0]
+    head = next(line for line in text.splitlines() if line.startswith("|"))
+    verbs = [verb.value for verb in RULES["test-number"].default]
+    assert [cell.strip() for cell in head.strip("|").split("|")] == ["rule", *verbs]
+    assert rows(text) == [
+        [f"`{name}`", *(cell.value for cell in rule.default.values())]
+        for name, rule in RULES.items()
+    ]
+
+
+def test_the_settings_of_the_safety_page_can_be_set() -> None:
+    """Each rule that needs settings is in the table, and in the example, which is a good one."""
+    told = {row[0].strip("`") for row in rows(section(SAFETY, "Settings"))}
+    assert told == {name for name, rule in RULES.items() if rule.needs_settings}
+    example = yaml.safe_load(SAFETY.partition("```yaml")[2].partition("```")[0])["sisamu_safety"]
+    safety, problems = read_safety(example, ["paris", "lyon", "lille"])
+    assert problems == []
+    assert all(safety.settings(name) for name in told)
+
+
+def test_the_safety_page_names_what_a_lone_site_cannot_have() -> None:
+    """And no other rule."""
+    words = SAFETY.partition("A site that acts alone")[2]
+    assert set(quoted(words)) == NOT_ALONE | {"leader-reachable"}
+
+
 # --- JSON ---------------------------------------------------------------------------------
 
 
@@ -450,6 +488,27 @@ def test_the_keys_of_an_operation_are_documented(lived: list[Entry]) -> None:
         k.removesuffix("[]") if k in ("findings[]", "approvers[]") else k
         for k in documented_keys(heading)
     }
+
+
+def test_the_keys_of_a_rule_are_documented() -> None:
+    """`safety explain -o json` has the documented keys, whatever is set."""
+    facts = [rule_facts(rule, IN_FORCE) for rule in RULES.values()]
+    documented = {key.partition("{")[0] for key in documented_keys("safety list, safety explain")}
+    assert all(set(one) == documented for one in facts)
+
+
+def test_the_keys_of_a_plan_are_documented(tmp_path: Path) -> None:
+    """`switchover plan -o json` has the documented keys."""
+    world = make_world(tmp_path)
+    world.fences.unreachable.add(ROUTERS[1])
+    with world.leading() as term:
+        request = new_request(
+            platform="world", verb=Verb.SWITCHOVER, reason="r", now=world.now,
+            lifetime=timedelta(minutes=5), samus=["300"], to="backup",
+        )  # fmt: skip
+        found = set(paths(plan_facts(term.admission._plan(request))))
+    heading = "switchover plan, failover plan, failback plan"
+    assert found == {key.removesuffix("[]") for key in documented_keys(heading)}
 
 
 def test_the_figures_of_calls_are_documented() -> None:

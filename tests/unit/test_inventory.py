@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from supervisor.datatypes import dict_of_key_value_pairs
+from supervisor.options import expand
 
 from sisamu_ops.doors.inventory import load_platform
 from sisamu_ops.lab import topology
+from sisamu_ops.lab.supervisor import _escaped
 from sisamu_ops.leadership.contending import check_votes
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform, SiteRole
+from sisamu_ops.model.safety import OutsideNominal, Safety
 
 # Ansible is set up once a process; here one process reads many inventories.
 pytestmark = pytest.mark.filterwarnings("ignore:AnsibleCollectionFinder")
@@ -263,3 +268,72 @@ def test_a_rac_is_declared_with_all_it_needs(changed: Callable[[Change], Path]) 
     host = database.hosts["db-paris"]
     assert (host.sudo[-1], host.path) == ("grid", ("/u01/grid/bin",))
     assert dict(host.environment) == {"ORACLE_SID": "+ASM1"}
+
+
+# --- safety rules ------------------------------------------------------------------------
+
+
+def safety(value: str) -> Change:
+    """Set the safety rules, in the lines of a YAML mapping."""
+    return instead("sisamu_safety", value)
+
+
+def test_the_lab_puts_nothing_in_force_unless_it_is_told(
+    lab: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own tests disturb what they move; one that wants a rule says so in the environment."""
+    assert lab.policy.safety == Safety()
+    assert lab.router_sites == {f"otn-{site}": site for site in topology.TELEPHONY_SITES}
+    monkeypatch.setenv("SISAMU_LAB_SAFETY", '{"outside-nominal": {"at_most": 2}}')
+    assert load_platform(LAB).policy.safety == Safety(outside_nominal=OutsideNominal(at_most=2))
+    assert "SISAMU_LAB_SAFETY" in topology.SETTINGS
+
+
+def test_programs_of_the_lab_get_the_rules_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON passes the supervisor's configuration as it is."""
+    text = '{"outside-nominal": {"at_most": 2}, "freeze-window": [{"name": "100 %"}]}'
+    written = f"A={_escaped('x')},SAFETY={_escaped(text)},B={_escaped('y')}"
+    read = dict_of_key_value_pairs(expand(written, {}, "environment"))
+    assert read == {"A": "x", "SAFETY": text, "B": "y"}
+
+
+def test_a_platform_need_not_say_anything_of_rules(changed: Callable[[Change], Path]) -> None:
+    """Without the variable only those are in force that always are."""
+    assert load_platform(changed(without("sisamu_safety"))).policy.safety == Safety()
+
+
+def test_instants_may_be_written_with_quotes_or_without(
+    changed: Callable[[Change], Path],
+) -> None:
+    """YAML reads an instant as one: both mean the same."""
+    window = "{name: a, from: 2026-07-14T00:00:00Z, to: '2026-07-15T00:00:00Z'}"
+    platform = load_platform(changed(safety(f"{{freeze-window: [{window}]}}")))
+    freeze = platform.policy.safety.freeze_window
+    assert freeze is not None
+    assert freeze.free_from(datetime(2026, 7, 14, tzinfo=UTC)) == datetime(2026, 7, 15, tzinfo=UTC)
+
+
+def test_wrong_safety_rules_are_told_with_all_else(changed: Callable[[Change], Path]) -> None:
+    """Each by its rule, its setting and what it may be, beside problems of another kind."""
+    wrong = (
+        "{outside-nominal: {at_most: many}, mode-known: {blocks: [failover]}, speed-limit: {},"
+        " freeze-window: [{name: n, days: [fri], from: 18:00, to: '08:00'}]}"
+    )
+    rules, tick = safety(wrong), instead("sisamu_tick_ms", "soon")
+    message = problems(changed(lambda text: tick(rules(text))))
+    for said in (
+        "sisamu_safety.outside-nominal: at_most must be a whole number",
+        "sisamu_safety.mode-known: blocks names failover: a rescue is never blocked",
+        "sisamu_safety: speed-limit is no rule: use test-number",
+        "sisamu_safety.freeze-window.windows[0]: from must be an hour of the day in quotes",
+        "sisamu_tick_ms must be a whole number",
+    ):
+        assert message.count(said) == 1, said
+
+
+def test_a_router_stands_at_a_site_there_is(changed: Callable[[Change], Path]) -> None:
+    """One of no site is told; one whose site is not said stands nowhere."""
+    elsewhere = changed(
+        lambda text: text.replace("site_id: lyon\n    # Galera", "site_id: bonn\n    # Galera")
+    )
+    assert "otn-lyon: site_id 'bonn' is no site: paris, lyon, lille" in problems(elsewhere)
