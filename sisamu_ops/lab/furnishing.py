@@ -15,6 +15,8 @@ from string import Template
 from sisamu_ops.lab.programs import FILES
 from sisamu_ops.lab.requirements import find_tool
 from sisamu_ops.lab.topology import (
+    CALL_SERVERS,
+    DESKS,
     PHONES,
     PLATFORM_INSTANCES,
     ROUTERS,
@@ -63,7 +65,9 @@ def furnish_hosts(place: LabPlace, fence: Path) -> None:
         _furnish_router(place, host, fence)
     for samu in SAMUS:
         _furnish_gateway(place, samu, fence)
-    for host in (*PLATFORM_INSTANCES, PHONES):
+    for host in CALL_SERVERS:
+        _furnish_call_server(place, host)
+    for host in (*PLATFORM_INSTANCES, DESKS, PHONES):
         place.host_dir(host).mkdir(parents=True, exist_ok=True)
 
 
@@ -119,20 +123,37 @@ def _furnish_release(current: Path) -> None:
 
 
 def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
-    own = next(one for one in PLATFORM_INSTANCES if one.network == host.network)
-    other = next(one for one in PLATFORM_INSTANCES if one.network != host.network)
     values = {
-        "own_instance": own.address(place.prefix),
-        "other_instance": other.address(place.prefix),
+        **_own_and_other(place, host, PLATFORM_INSTANCES, "instance"),
+        **_own_and_other(place, host, CALL_SERVERS, "call_server"),
     }
     write_form(place, host, "otn_router.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
-    numbers = {number: s.samu_id for s in SAMUS for number in (s.number, s.test_number)}
-    write_table(tables, "samu_number", numbers)
+    write_table(tables, "samu_number", _numbers())
     addresses = {s.samu_id: s.gateway.address(place.prefix) for s in SAMUS}
     write_table(tables, "samu_address", addresses)
     write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in SAMUS})
-    _furnish_fence(place, host, fence, "samu_mode", ["nominal", "backup"])
+    _furnish_fence(place, host, fence, "samu_mode", ["nominal", "degraded", "backup"])
+
+
+def _own_and_other(
+    place: LabPlace, host: Host, servers: tuple[Host, ...], what: str
+) -> dict[str, str]:
+    """Name the server of a host's own site, and the other site's."""
+    return {
+        f"{'own' if one.network == host.network else 'other'}_{what}": one.address(place.prefix)
+        for one in servers
+    }
+
+
+def _numbers() -> dict[str, str]:
+    return {number: s.samu_id for s in SAMUS for number in (s.number, s.test_number)}
+
+
+def _furnish_call_server(place: LabPlace, host: Host) -> None:
+    values = {"desks": DESKS.address(place.prefix)}
+    write_form(place, host, "call_server.cfg", "kamailio.cfg", values)
+    write_table(place.host_dir(host) / "dbtext", "samu_number", _numbers())
 
 
 def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:

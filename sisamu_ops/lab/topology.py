@@ -69,12 +69,15 @@ ROUTERS = tuple(Host(name=f"otn-{site}", network=site, number=11) for site in TE
 PLATFORM_INSTANCES = tuple(
     Host(name=f"npl-{site}", network=site, number=21) for site in TELEPHONY_SITES
 )
+#: The central call servers: they hand calls to the SAMUs' desk phones in degraded mode.
+CALL_SERVERS = tuple(Host(name=f"ccs-{site}", network=site, number=22) for site in TELEPHONY_SITES)
 #: The Galera cluster: two nodes with the data, and the one that only votes.
 DATABASE_NODES = tuple(Host(name=f"db-{site}", network=site, number=31) for site in TELEPHONY_SITES)
 DATABASE_ARBITER = Host(name="db-lille", network="lille", number=31)
 DATABASE_HOSTS = (*DATABASE_NODES, DATABASE_ARBITER)
 CARRIER = Host(name="carrier", network="carrier", number=10)
 OPS = Host(name="ops", network="ops", number=10)
+DESKS = Host(name="desks", network="samus", number=9)
 PHONES = Host(name="phones", network="samus", number=10)
 
 
@@ -95,8 +98,8 @@ SSH_HOSTS = (*SITE_HOSTS, *ROUTERS, *GATEWAYS, *DATABASE_HOSTS)
 #: Hosts that change under a fence.
 FENCED_HOSTS = (*ROUTERS, *GATEWAYS)
 #: Hosts of the inventory, each with a directory of its own.
-INVENTORY_HOSTS = (*SSH_HOSTS, *PLATFORM_INSTANCES)
-ALL_HOSTS = (*INVENTORY_HOSTS, CARRIER, OPS, PHONES)
+INVENTORY_HOSTS = (*SSH_HOSTS, *PLATFORM_INSTANCES, *CALL_SERVERS)
+ALL_HOSTS = (*INVENTORY_HOSTS, CARRIER, OPS, DESKS, PHONES)
 
 
 def addresses_on(network: str, prefix: str) -> tuple[str, ...]:

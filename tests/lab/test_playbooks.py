@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sisamu_ops.lab import Lab
+from tests.support.lab import stopped
 from tests.support.playbooks import (
     TARGETS,
     Run,
@@ -47,15 +47,6 @@ def put_back(kept: Path, directory: Path) -> None:
 def targets(fenced: Lab) -> Lab:
     reset_targets(fenced)
     return fenced
-
-
-@contextmanager
-def stopped(lab: Lab, *programs: str) -> Iterator[None]:
-    lab.stop(programs, kill=True)
-    try:
-        yield
-    finally:
-        lab.start(programs)
 
 
 def tokens_taken(lab: Lab, host: str) -> bool:
