@@ -20,9 +20,7 @@ from sisamu_ops.lab.topology import (
     PHONES,
     PLATFORM_INSTANCES,
     ROUTERS,
-    SAMUS,
     SITE_HOSTS,
-    SSH_HOSTS,
     ZOOKEEPER_PORT,
     Host,
     LabPlace,
@@ -57,13 +55,13 @@ def furnish_hosts(place: LabPlace, fence: Path) -> None:
         )
     for index, host in enumerate(SITE_HOSTS, start=1):
         _furnish_site(place, host, index)
-    for host in SSH_HOSTS:
+    for host in place.ssh_hosts:
         keys = "authorized_keys_sites" if host in SITE_HOSTS else "authorized_keys"
         values = {"trust": str(place.trust), "authorized_keys": keys}
         write_form(place, host, "sshd_config", "sshd_config", values)
     for host in ROUTERS:
         _furnish_router(place, host, fence)
-    for samu in SAMUS:
+    for samu in place.samus:
         _furnish_gateway(place, samu, fence)
     for host in CALL_SERVERS:
         _furnish_call_server(place, host)
@@ -129,10 +127,10 @@ def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
     }
     write_form(place, host, "otn_router.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
-    write_table(tables, "samu_number", _numbers())
-    addresses = {s.samu_id: s.gateway.address(place.prefix) for s in SAMUS}
+    write_table(tables, "samu_number", _numbers(place))
+    addresses = {s.samu_id: s.gateway.address(place.prefix) for s in place.samus}
     write_table(tables, "samu_address", addresses)
-    write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in SAMUS})
+    write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in place.samus})
     _furnish_fence(place, host, fence, "samu_mode", ["nominal", "degraded", "backup"])
 
 
@@ -146,14 +144,14 @@ def _own_and_other(
     }
 
 
-def _numbers() -> dict[str, str]:
-    return {number: s.samu_id for s in SAMUS for number in (s.number, s.test_number)}
+def _numbers(place: LabPlace) -> dict[str, str]:
+    return {number: s.samu_id for s in place.samus for number in (s.number, s.test_number)}
 
 
 def _furnish_call_server(place: LabPlace, host: Host) -> None:
     values = {"desks": DESKS.address(place.prefix)}
     write_form(place, host, "call_server.cfg", "kamailio.cfg", values)
-    write_table(place.host_dir(host) / "dbtext", "samu_number", _numbers())
+    write_table(place.host_dir(host) / "dbtext", "samu_number", _numbers(place))
 
 
 def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:
