@@ -29,6 +29,9 @@ class Reading:
     sealed: bool = False
     problem: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+    #: When a gateway's telephone directory was last synchronised (milliseconds since the Unix
+    #: epoch); None for a target that has none, or whose directory is missing.
+    directory_at: int | None = None
 
     def value(self, samu_id: str, default: str = DEFAULT_MODE) -> str | None:
         """Return the value in force, or None when running and durable disagree or are unread."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 
 from sisamu_ops.lab.programs import FILES
 from sisamu_ops.lab.requirements import find_tool
@@ -161,10 +163,21 @@ def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:
     write_form(place, host, "samu_gateway.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
     write_table(tables, "samu_gateway", {samu.samu_id: "unarmed"})
-    _furnish_fence(place, host, fence, "samu_gateway", ["armed", "unarmed"])
+    directory = place.host_dir(host) / "directory.csv"
+    if not directory.exists():
+        directory.write_text(f"desk 1;{samu.number[:-1]}1\ndesk 2;{samu.number[:-1]}2\n", "ascii")
+    told = {"directory": str(directory)}
+    _furnish_fence(place, host, fence, "samu_gateway", ["armed", "unarmed"], told)
 
 
-def _furnish_fence(place: LabPlace, host: Host, fence: Path, table: str, values: list[str]) -> None:
+def _furnish_fence(
+    place: LabPlace,
+    host: Host,
+    fence: Path,
+    table: str,
+    values: list[str],
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     home = place.host_dir(host)
     for name in ("fence", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
@@ -175,6 +188,7 @@ def _furnish_fence(place: LabPlace, host: Host, fence: Path, table: str, values:
         "values": values,
         "durable": str(home / "dbtext" / table),
         "kamcmd": [find_tool("kamcmd"), "-s", f"unix:{home}/kamailio.sock"],
+        **told,
     }
     (home / "fence" / "fence.json").write_text(json.dumps(configuration, indent=2) + "\n")
 

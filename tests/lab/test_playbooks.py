@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -106,6 +107,15 @@ def check_events(run: Run) -> None:
     counted = run.events[-1]["stats"]["otn-paris"]
     assert counted == {"ok": 2, "changed": 1, "failed": 0, "unreachable": 0}
     assert "0465719300" not in str(run.events)
+
+
+def test_a_gateway_tells_the_age_of_its_directory(targets: Lab) -> None:
+    """Of the file its desk phones use, which another `up` does not write again."""
+    directory = targets.place.host_dir("samu-300") / "directory.csv"
+    os.utime(directory, ns=(0, 1_700_000_000_123_000_000))
+    targets.up(agents=False)
+    assert ask_fence(targets, "samu-300", "read")["directory_at"] == 1_700_000_000_123
+    assert ask_fence(targets, "otn-paris", "read")["directory_at"] is None
 
 
 def test_a_gateway_that_cannot_be_armed_stops_a_switchover(targets: Lab) -> None:
