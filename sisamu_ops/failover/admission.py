@@ -277,7 +277,7 @@ class Admission:
         request = missing.request
         data = self._asked(envelope, request) | {
             "samus": list(missing.samus), "to": missing.to, "until": rfc3339(request.expires),
-            "needs": for_the_journal(missing.message),
+            "needs": for_the_journal(missing.message), "rules": [SECOND_SIGNATURE],
         }  # fmt: skip
         self._write("request.waiting", data, item)
 
