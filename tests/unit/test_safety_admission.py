@@ -469,7 +469,7 @@ def test_the_desk_refuses_to_set_aside_what_is_no_rule(world: World) -> None:
 
 
 def test_an_accepted_request_can_be_taken_out_for_its_second_signature(world: World) -> None:
-    """The bytes that were signed, as they were; of what the journal does not hold there are none."""
+    """The bytes that were signed, as they were; of others there are none."""
     request = now_asked(world, Verb.FAILOVER)
     answered(world, request)
     assert desk_of(world).find_request(request.request_id).document == request.document().decode()
