@@ -18,7 +18,7 @@ from supervisor.options import expand
 from sisamu_ops.doors.inventory import load_platform
 from sisamu_ops.lab import topology
 from sisamu_ops.lab.roster import choose_samus, write_inventory
-from sisamu_ops.lab.supervisor import _escaped
+from sisamu_ops.lab.supervisor import _quoted
 from sisamu_ops.leadership.contending import check_votes
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform, SiteRole
@@ -370,7 +370,7 @@ def test_the_lab_puts_nothing_in_force_unless_it_is_told(
 def test_programs_of_the_lab_get_the_rules_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON passes the supervisor's configuration as it is."""
     text = '{"outside-nominal": {"at_most": 2}, "freeze-window": [{"name": "100 %"}]}'
-    written = f"A={_escaped('x')},SAFETY={_escaped(text)},B={_escaped('y')}"
+    written = f"A={_quoted('x')},SAFETY={_quoted(text)},B={_quoted('y')}"
     read = dict_of_key_value_pairs(expand(written, {}, "environment"))
     assert read == {"A": "x", "SAFETY": text, "B": "y"}
 
