@@ -150,12 +150,14 @@ def carry_out_signed(
 
 def conclude(view: JournalView, request_id: str, output: str) -> None:
     """Render what a request came to; exit 0 done, 5 failed, 6 unknown, 9 held or aborted."""
-    from sisamu_ops.failover.overview import operation_facts
+    from sisamu_ops.failover.overview import check_facts, operation_facts
 
     operation = view.state.operations.get(request_id)
     if operation is None:
         outcome = view.state.finished[request_id].value
         facts: dict[str, Any] = {"id": request_id, "outcome": outcome}
+        if (check := view.state.checks.get(request_id)) is not None:
+            facts |= check_facts(check)
     else:
         facts = operation_facts(operation)
     shown = {"event": "summary"} | facts if output == "jsonl" else facts
@@ -176,6 +178,9 @@ def print_summary(facts: dict[str, Any]) -> None:
         if end["outcome"] not in ("done", "not begun") and len(ends) > 1:
             detail = f": {end['detail']}" if end["detail"] else ""
             click.echo(wrapped(f"SAMU {end['samu']} {end['outcome']}{detail}", "  "))
+    for name in ("failed", "left_armed"):
+        for which, why in facts.get(name, {}).items():
+            click.echo(wrapped(f"{which}: {why}", f"  {name.replace('_', ' ')}: "))
     if facts.get("held"):
         click.echo(wrapped(facts["held"], "  held: "))
 

@@ -161,6 +161,22 @@ def _print_checklists(facts: list[dict[str, Any]]) -> None:
 
 @samu.command()
 @output_option
+@request_options
+@click.option("--to", default="", help="The path to prove; the inventory's first mode by default.")
+@selection_options
+@click.pass_obj
+def check(app: App, to: str, reason: str, expires_min: int, output: str) -> None:
+    """Prove a path by test calls, and move nobody.
+
+    For backup the gateway is armed, called, and disarmed again. What is proved counts for the rule
+    backup-proved.
+    """
+    wanted = to or app.platform.policy.mode_order[0]
+    _ask(app, "check", reason, expires_min, output, to=wanted)
+
+
+@samu.command()
+@output_option
 @asking_options
 @click.option("--revert", is_flag=True, help="Bring them back to where they are intended.")
 @click.option("--accept", is_flag=True, help="Intend from now on what their routers hold.")

@@ -66,7 +66,7 @@ LONGEST_LIFETIME = timedelta(hours=24)
 #: Details of a move journalled beside it: who answers for the mode, and the bridge that is open.
 _ANSWERABLE = ("owner", "bridge")
 #: Judged by the rules like the others, and carried out by a later version.
-_NOT_YET = (Verb.EVACUATE, Verb.CHECK)
+_NOT_YET = (Verb.EVACUATE,)
 
 
 @dataclass(kw_only=True)
@@ -389,6 +389,11 @@ class Admission:
                 f"a {request.verb.value} is not carried out by this version",
                 remedy="switchover, failover and failback are", rules=["verb"],
             )  # fmt: skip
+        if request.verb is Verb.CHECK:
+            checked = self._plan(request, approvers)
+            self._refuse_blocked(checked.blocked_by)
+            found = [finding.told for finding in checked.findings]
+            return {"samus": list(checked.samus), "to": checked.to, "findings": found}
         if request.verb is Verb.REVERT:
             check_revert(request, self.platform, self.state)
         plan = self._plan(request, approvers)

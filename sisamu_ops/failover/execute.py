@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from sisamu_ops.failover.checking import Checker
 from sisamu_ops.failover.ledger import (
     RunLedger,
     TargetResult,
@@ -75,10 +77,19 @@ class Executor:
     #: Says of routers which are not to be tried at all, and why.
     out_of_reach: Callable[[Collection[str]], Mapping[str, str]] = lambda _: {}
 
+    @cached_property
+    def checker(self) -> Checker:
+        """Return who proves paths without moving anybody."""
+        return Checker(
+            platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
+            targets=self.targets, runner=self.runner, may_start=self._may_start,
+        )  # fmt: skip
+
     def take_over(self) -> None:
         """Seal, read and settle what earlier leaders left open; then it can be finished."""
         for operation in self.state.running():
             self._settle(operation, cause="takeover")
+        self.checker.take_over()
 
     def advance(self) -> bool:
         """Do the next thing accepted and not finished; False when there is nothing to do now."""
@@ -100,7 +111,7 @@ class Executor:
             if request_id not in self.state.finished:
                 self._reconcile(request_id)
                 return True
-        return False
+        return self.checker.advance(deadline_s)
 
     def waits_until(self) -> datetime | None:
         """Return when the next thing falls due that waits for nothing but time."""

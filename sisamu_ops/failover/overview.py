@@ -12,7 +12,7 @@ from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.safety import SECOND_SIGNATURE, settling
-from sisamu_ops.failover.state import Alarm, State, Waiting
+from sisamu_ops.failover.state import Alarm, Check, State, Waiting
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
 from sisamu_ops.model.safety import Safety
@@ -197,6 +197,17 @@ def incident_facts(incident: Incident) -> dict[str, Any]:
         "signals": [{"time": s.time, "what": s.what} for s in incident.signals],
         "acknowledged_by": incident.acknowledged_by or None,
         "acknowledged_at": incident.acknowledged_at or None,
+    }
+
+
+def check_facts(check: Check) -> dict[str, Any]:
+    """Return what a check has proved, and what it left armed."""
+    proved = [s for s in check.samus if s not in check.failed]
+    return {
+        "to": check.to,
+        "proved": proved,
+        "failed": dict(check.failed),
+        "left_armed": dict(check.left_armed),
     }
 
 

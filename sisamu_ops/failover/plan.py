@@ -155,7 +155,7 @@ def build_plan(
     """
     asked = tuple(sorted({platform.samu(s).samu_id for s in samus}))
     modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in asked}
-    there = [s for s in asked if _is_there(state, s, modes[s], to)]
+    there = [s for s in asked if verb.moves and _is_there(state, s, modes[s], to)]
     chosen = tuple(s for s in asked if s not in there) or asked
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,

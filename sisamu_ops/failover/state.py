@@ -41,6 +41,18 @@ class Answer:
     rules: tuple[str, ...] = ()
 
 
+@dataclass(kw_only=True)
+class Check:
+    """Paths to be proved without moving anybody: of which SAMUs, and what came of it."""
+
+    request_id: str
+    samus: tuple[str, ...]
+    to: str
+    began: bool = False
+    failed: Mapping[str, str] = field(default_factory=dict)
+    left_armed: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
     """A request that is good but for a second signature; `envelope` is what was signed once."""
@@ -134,6 +146,7 @@ class State:
     proved: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Requests that wait for a second signature; whether they have expired no fold can say.
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
     incidents: list[Incident] = field(default_factory=list)
     #: The mode each SAMU was brought to, and who said that its agents are in place.
     modes: dict[str, SamuMode] = field(default_factory=dict)
@@ -172,6 +185,7 @@ class State:
         self.size = 0
         self.elsewhere |= set(self.operations)
         self.reconciles.clear()
+        self.checks.clear()
         self.enrolments.clear()
         self.merges.clear()
         self.handover, self.leader_site, self.asked_for, self.left_by = None, "", "", ""
@@ -318,6 +332,10 @@ def _accepted(state: State, entry: Entry) -> None:
     elif verb in (Verb.PAUSE, Verb.RESUME):
         state.paused = verb is Verb.PAUSE
         state.finished[request_id] = Outcome.DONE
+    elif verb is Verb.CHECK:
+        state.checks[request_id] = Check(
+            request_id=request_id, samus=tuple(data["samus"]), to=data["to"]
+        )
     elif verb in _ABOUT:
         _ABOUT[verb](state, entry)
         state.finished[request_id] = Outcome.DONE
@@ -578,6 +596,18 @@ def _enrolled(state: State, entry: Entry) -> None:
             state.epoch_floor = max(state.epoch_floor, token["epoch"])
 
 
+def _check_started(state: State, entry: Entry) -> None:
+    state.checks[_data(entry)["request"]].began = True
+
+
+def _check_ended(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    check = state.checks[data["request"]]
+    check.failed, check.left_armed = data["failed"], data["left_armed"]
+    for samu_id in data["proved"]:
+        state.proved.setdefault(samu_id, {})[data["to"]] = entry.time
+
+
 def _adopted(state: State, entry: Entry) -> None:
     state.rules = dict(_data(entry)["rules"])
 
@@ -693,6 +723,8 @@ _HANDLERS = {
     "seal.outcome": _noted,
     "enrol.started": _noted,
     "enrol.outcome": _enrolled,
+    "check.started": _check_started,
+    "check.ended": _check_ended,
     "report.received": _reported,
     "rules.adopted": _adopted,
     "alarm.raised": _alarmed,

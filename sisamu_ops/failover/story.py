@@ -70,6 +70,7 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "accept": lambda data: f"to accept that SAMU {named(data['samus'])} is on {data['to']}",
     "withdraw": lambda data: f"to withdraw {data['about']}",
     "acknowledge": lambda data: f"to acknowledge {data['about']}",
+    "check": lambda data: f"to prove the {data['to']} path of SAMU {named(data['samus'])}",
     "abort": lambda data: f"to abort {data['about']}: to begin nothing more of it",
 }
 
@@ -179,6 +180,21 @@ def _enrolled(entry: Entry, data: Data) -> str:
     return f"{data['target']} enrolled: {data['outcome']}{detail}."
 
 
+def _checking(entry: Entry, data: Data) -> str:
+    what = "call" if data["phase"] == "armed" else "disarm again"
+    hosts = f" at {named(data['targets'])}" if data["targets"] else ""
+    return (
+        f"{entry.site} set out to {what}, {data['to']}{hosts}, token {entry.epoch}.{entry.index}."
+    )
+
+
+def _checked(entry: Entry, data: Data) -> str:
+    proved = f"proved of SAMU {named(data['proved'])}" if data["proved"] else "proved of nobody"
+    bad = "".join(f" SAMU {samu}: {why}." for samu, why in list(data["failed"].items())[:5])
+    left = "".join(f" {host}: {why}." for host, why in data["left_armed"].items())
+    return f"The {data['to']} path was {proved}.{bad}{left}"
+
+
 def _reported(entry: Entry, data: Data) -> str:
     refused = "; ".join(f"{host}: {why}" for host, why in data["refused"].items())
     site = data["site"] or "an unknown site"
@@ -248,6 +264,8 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "seal.outcome": _sealed,
     "enrol.started": _enrolling,
     "enrol.outcome": _enrolled,
+    "check.started": _checking,
+    "check.ended": _checked,
     "report.received": _reported,
     "rules.adopted": _adopted,
     "alarm.raised": _alarmed,

@@ -71,6 +71,13 @@ DATA: dict[str, dict[str, Any]] = {
         "request": "enrol-1", "target": "otn-lyon", "token": {"epoch": 3, "index": 9},
         "outcome": "done", "detail": "a new fence",
     },
+    "check.started": {
+        "request": "check-1", "to": "backup", "targets": ["samu-300"], "phase": "armed",
+    },
+    "check.ended": {
+        "request": "check-1", "to": "backup", "proved": ["300"], "failed": {"680": "silent"},
+        "left_armed": {},
+    },
     "report.received": {
         "id": "r1", "name": "report.paris.1", "site": "paris", "token": "2.7", "operation": ID,
         "refused": {"otn-lyon": "older-token by 3.9"},

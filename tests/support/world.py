@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
+from sisamu_ops.failover.checking import PLAYBOOK as CHECK
 from sisamu_ops.failover.execute import PROVE
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
@@ -153,6 +154,8 @@ class FakePlaybooks:
         tenure: object,
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
+        if run.playbook == CHECK:
+            return self._check(run, on_event)
         if run.playbook == PROVE:
             for host in run.routers:
                 self._call(run.samus, host, on_event)
@@ -166,6 +169,31 @@ class FakePlaybooks:
             failed |= not self._apply(run, host, change, on_event)
         on_event({"event": "end", "stats": {}})
         return RunEnd(code=2 if failed else 0, killed=False, log="")
+
+    def _check(self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]) -> RunEnd:
+        """Arm each gateway, call it, and disarm it again unless it was armed before."""
+        epoch, _, index = run.extra["sisamu_token_after"].partition(".")
+        for samu in run.samus:
+            host = f"samu-{samu}"
+            if host in self.fences.unreachable:
+                continue
+            question = {"token": run.token.to_json(), "change": {samu: "armed"}}
+            armed = self.fences.ask(host, "apply", question)
+            on_event({"event": "fence", "host": host, "result": armed})
+            self.kill_after(host)
+            answered = samu not in self.silent
+            by = f"backup;samu={samu}" if answered else ""
+            call = {"answered": answered, "status": 200 if answered else 408, "answered_by": by}
+            on_event(
+                {"event": "call", "via": "gateway", "host": host, "samu": samu, "result": call}
+            )
+            if (armed.get("before") or {}).get(samu, "unarmed") == "unarmed":
+                after = {"epoch": int(epoch), "index": int(index)}
+                answer = self.fences.ask(
+                    host, "apply", {"token": after, "change": {samu: "unarmed"}}
+                )
+                on_event({"event": "fence", "host": host, "result": answer})
+        return RunEnd(code=0, killed=False, log="")
 
     def _choose(
         self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]

@@ -252,6 +252,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     fall_to_degraded(world)
     abort_in_a_soak(world)
     with_people(world)
+    world.ask(Verb.CHECK, samus=["680"], to="backup")
+    world.lead_until_idle()
     with world.leading() as term:
         term.begin()
         term.leave()

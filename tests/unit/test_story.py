@@ -29,6 +29,8 @@ SAID = {
     "seal.outcome": ["otn-paris", "otn-lyon could not be sealed: cut off"],
     "enrol.started": ["lyon", "otn-lyon"],
     "enrol.outcome": ["otn-lyon", "done", "a new fence"],
+    "check.started": ["lyon", "samu-300", "backup", "token 4.7"],
+    "check.ended": ["backup", "SAMU 300", "680: silent"],
     "report.received": ["paris", "2.7", "otn-lyon", "older-token"],
     "rules.adopted": ["policy ab12ab12ab12", "version 0.2.0", "paris, lyon"],
     "alarm.raised": ["lille", "replica-diverged", "another root"],
