@@ -18,10 +18,12 @@ from sisamu_ops.failover.overview import (
     alarm_facts,
     checklist_facts,
     drift_facts,
+    due_facts,
     samu_facts,
     second_due_facts,
     site_facts,
     to_call_facts,
+    waiting_facts,
 )
 from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
@@ -281,15 +283,22 @@ class Desk:
         new = enumerate(leaves[merged.size :], start=merged.size)
         return claim, [leaf_item(claim.root, index, leaf) for index, leaf in new]
 
-    def accepted(self, request_id: str) -> Envelope:
-        """Return a request as it was accepted; ConfigurationError when none of that id was."""
-        for entry in self.record.journal().entries:
-            if entry.kind == "request.accepted" and entry.data["id"] == request_id:
+    def unapproved(self) -> list[dict[str, Any]]:
+        """Return the requests that wait for a second signature, and those whose second is due."""
+        state, now = self.record.journal().state, self.now()
+        waiting = [waiting_facts(one, now) for one in state.waiting.values()]
+        return [*waiting, *(due_facts(o, now) for o in state.operations.values() if o.second_due)]
+
+    def find_request(self, request_id: str) -> Envelope:
+        """Return a request of the journal, as it was signed; ConfigurationError when none is it."""
+        for entry in reversed(self.record.journal().entries):
+            kinds = ("request.accepted", "request.waiting")
+            if entry.kind in kinds and entry.data["id"] == request_id:
                 return accepted_envelope(entry)
         raise ConfigurationError(
-            f"the journal has no accepted request {request_id}",
-            place="ID",
-            remedy="sisamu operation list",
+            f"the journal has no request {request_id}, and there is no such file",
+            place="REQUEST",
+            remedy="sisamu request list",
         )
 
     def rules_in_force(self) -> dict[str, Any]:

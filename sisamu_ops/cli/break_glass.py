@@ -16,8 +16,8 @@ from sisamu_ops.cli.follow import (
     override_option,
     prepare,
     request_options,
-    tell_entry,
 )
+from sisamu_ops.cli.progress import tell_entry
 from sisamu_ops.cli.render import emit, output_option, print_facts, print_table, say, wrapped
 from sisamu_ops.cli.request_file import read_envelope, write_envelope
 

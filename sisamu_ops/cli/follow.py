@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sisamu_ops.app import App
+from sisamu_ops.cli.progress import telling
 from sisamu_ops.cli.render import emit, say, wrapped
 from sisamu_ops.cli.request_file import write_envelope
 from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.request import Envelope, Request
-    from sisamu_ops.journal.entry import Entry
     from sisamu_ops.journal.port import InboxItem
     from sisamu_ops.record import JournalView
 
@@ -109,13 +109,6 @@ def lifetime(expires_min: int) -> timedelta:
     return timedelta(minutes=expires_min)
 
 
-def tell_entry(entry: Entry) -> None:
-    """Print a new entry as a sentence, on standard error."""
-    from sisamu_ops.failover.story import tell
-
-    say(wrapped(tell(entry), first=f"{entry.time[11:23]} {entry.index:>4}  "))
-
-
 @contextmanager
 def detachable(request_id: str) -> Iterator[None]:
     """On Ctrl-C say that the operation goes on, and how to come back to it."""
@@ -146,8 +139,8 @@ def carry_out_signed(
     request_id = parse_request(envelope.document.encode()).request_id
     say(f"request {request_id}, signed by {envelope.principal or 'an unknown key'}")
     try:
-        with detachable(request_id):
-            view = app.enter().desk.submit(request_id, envelope, tell_entry, leaves)
+        with detachable(request_id), telling(request_id, output) as tell:
+            view = app.enter().desk.submit(request_id, envelope, tell, leaves)
     except UnknownOutcomeError:
         facts = {"id": request_id, "outcome": "unknown"}
         emit(facts, output, lambda: click.echo(f"{request_id}: unknown"))
@@ -165,7 +158,8 @@ def conclude(view: JournalView, request_id: str, output: str) -> None:
         facts: dict[str, Any] = {"id": request_id, "outcome": outcome}
     else:
         facts = operation_facts(operation)
-    emit(facts, output, lambda: print_summary(facts))
+    shown = {"event": "summary"} | facts if output == "jsonl" else facts
+    emit(shown, output, lambda: print_summary(facts))
     for line in what_now(facts):
         say(line)
     sys.exit(exit_code(facts))

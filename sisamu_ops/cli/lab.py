@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from sisamu_ops.app import App, open_lab
-from sisamu_ops.cli.follow import tell_entry
+from sisamu_ops.cli.progress import tell_entry
 from sisamu_ops.cli.render import emit, output_option, print_facts, say
 from sisamu_ops.model.errors import StoppedError
 

@@ -33,7 +33,7 @@ NOUNS = {
     "operation": ("operation", "List, show, follow, pause, resume, abort operations."),
     "quorum": ("quorum", "Whether the database holds, and what it would survive."),
     "reconcile": ("reconcile", "Settle what is unknown: seal, read, complete."),
-    "request": ("request", "Requests as files: look, approve, submit."),
+    "request": ("request", "What waits for a second signature: look, approve, submit."),
     "safety": ("safety", "Safety rules, what each blocks, how to set one aside."),
     "samu": ("samu", "SAMUs: modes, people, checklists, drift, the printable card."),
     "status": ("status", "The platform at a glance."),

@@ -13,8 +13,8 @@ from sisamu_ops.cli.follow import (
     detachable,
     lifetime,
     request_options,
-    tell_entry,
 )
+from sisamu_ops.cli.progress import telling
 from sisamu_ops.cli.render import emit, output_option, print_facts, print_table
 from sisamu_ops.model.errors import ConfigurationError
 
@@ -82,8 +82,8 @@ def _print(facts: dict[str, Any]) -> None:
 @click.pass_obj
 def follow(app: App, operation_id: str, output: str) -> None:
     """Tell an operation from its first entry to its end."""
-    with detachable(operation_id):
-        view = app.enter().desk.follow(operation_id, tell_entry)
+    with detachable(operation_id), telling(operation_id, output) as tell:
+        view = app.enter().desk.follow(operation_id, tell)
     conclude(view, operation_id, output)
 
 

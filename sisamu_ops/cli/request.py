@@ -1,4 +1,4 @@
-"""`sisamu request`: requests as files, prepared where there is no network path."""
+"""`sisamu request`: what waits for a second signature, and requests as files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.follow import carry_out_signed
-from sisamu_ops.cli.render import emit, output_option, print_facts, say
+from sisamu_ops.cli.follow import carry_out, carry_out_signed, lifetime, request_options
+from sisamu_ops.cli.render import emit, output_option, print_facts, say, wrapped
 from sisamu_ops.cli.request_file import read_envelope, write_envelope
 from sisamu_ops.model.errors import RefusedError
 
@@ -18,21 +18,63 @@ if TYPE_CHECKING:
     from sisamu_ops.failover.request import Envelope
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+_REQUEST = click.argument("named", metavar="REQUEST")
+_OUT = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
+                    help="Where to write the request.")  # fmt: skip
 
 
 @click.group()
 def request() -> None:
-    """Requests as files: look, approve, submit."""
+    """Requests that wait, and requests as files: look, approve, withdraw, submit."""
+
+
+@request.command("list")
+@output_option
+@click.pass_obj
+def list_requests(app: App, output: str) -> None:
+    """List what waits for a second signature, or owes it."""
+    facts = app.enter().desk.unapproved()
+    emit(facts, output, lambda: _print_list(facts))
+
+
+def _print_list(facts: list[dict[str, Any]]) -> None:
+    for one in facts:
+        click.echo(f"{one['id']}: {one['state']}, until {one['until'][:19]}")
+        what = f"{one['verb']} of SAMU {' '.join(one['samus'])} to {one['to']}"
+        click.echo(wrapped(f"{what}, asked by {one['principal']}: {one['reason']}", "  "))
+        click.echo(wrapped(one["needs"], "  needs: "))
+        if one["state"] != "expired":
+            click.echo(f"  another operator: sisamu request approve {one['id']}")
+    if not facts:
+        click.echo("none waits for a second signature, and none owes it")
 
 
 @request.command()
 @output_option
-@_FILE
+@_OUT
+@_REQUEST
 @click.pass_obj
-def show(app: App, file: Path, output: str) -> None:
-    """Show what a file asks, who signed it and who approved."""
-    facts = _facts(app, read_envelope(app, file))
+def show(app: App, named: str, out: Path | None, output: str) -> None:
+    """Show what a request asks, who signed it and who approved.
+
+    REQUEST is a file, or an id of the journal, which --out writes to a file.
+    """
+    envelope = _find(app, named)
+    if out is not None:
+        write_envelope(out, envelope)
+    facts = _facts(app, envelope)
     emit(facts, output, lambda: _print(facts))
+
+
+def _find(app: App, named: str) -> Envelope:
+    """Return the request in a file, or the one of that id in the journal."""
+    if Path(named).is_file() or not _is_id(named):
+        return read_envelope(app, Path(named))
+    return app.enter().desk.find_request(named)
+
+
+def _is_id(named: str) -> bool:
+    return "/" not in named and "." not in named and "-" in named
 
 
 def _facts(app: App, envelope: Envelope) -> dict[str, Any]:
@@ -94,35 +136,59 @@ def _signer(fact: dict[str, Any]) -> str:
 
 @request.command()
 @output_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="Where to write the approved request; the same file unless given.")  # fmt: skip
-@_FILE
+@_OUT
+@_REQUEST
 @click.pass_obj
-def approve(app: App, file: Path, out: Path | None, output: str) -> None:
+def approve(app: App, named: str, out: Path | None, output: str) -> None:
     """Add your signature to a request that somebody else asks.
 
-    Needs no network path. Whoever asked does not count; nobody counts twice.
+    REQUEST is an id of `request list`: approved, it is submitted. Or a file, which needs no network
+    path: approved, it is written back. Whoever asked does not count; nobody counts twice.
     """
-    envelope = read_envelope(app, file)
+    envelope = _find(app, named)
+    approved = _approved(app, envelope, named)
+    file = Path(named) if Path(named).is_file() else None
+    if file is None and out is None:
+        carry_out_signed(app, approved, output)
+        return
+    write_envelope(out or file or Path(named), approved, over=out is None)
+    facts = _facts(app, approved)
+    emit(facts, output, lambda: _print(facts))
+    say(f"go on: {_next(facts, out or file or Path(named))}")
+
+
+def _approved(app: App, envelope: Envelope, named: str) -> Envelope:
+    """Return a request with the operator's approval; RefusedError where it would not count."""
     facts = _facts(app, envelope)
     if not facts["verifies"]:
         raise RefusedError(
             f"the request is not signed by {envelope.principal or 'anybody known'}",
-            place=str(file),
+            place=named,
             remedy="do not approve it; ask for it anew",
         )
     approval = app.approve(envelope.document.encode())
     if approval.principal == envelope.principal:
         raise RefusedError(
             f"{approval.principal} asked for it, and does not count as approver",
-            place=str(file),
+            place=named,
             remedy="have another operator approve it, with --identity KEY",
         )
-    approved = envelope.approved(approval)
-    write_envelope(out or file, approved, over=out is None)
-    facts = _facts(app, approved)
-    emit(facts, output, lambda: _print(facts))
-    say(f"go on: {_next(facts, out or file)}")
+    return envelope.approved(approval)
+
+
+@request.command()
+@output_option
+@request_options
+@click.argument("request_id", metavar="ID")
+@click.pass_obj
+def withdraw(app: App, request_id: str, reason: str, expires_min: int, output: str) -> None:
+    """Withdraw your request while it waits for a second signature."""
+    from sisamu_ops.failover.request import Verb
+
+    asked = app.enter().desk.new_request(
+        Verb.WITHDRAW, reason=reason, lifetime=lifetime(expires_min), about=request_id
+    )
+    carry_out(app, asked, output)
 
 
 def _next(facts: dict[str, Any], file: Path) -> str:
@@ -132,24 +198,6 @@ def _next(facts: dict[str, Any], file: Path) -> str:
             f"if it was, and is merged: sisamu request submit {file}"
         )
     return f"sisamu request submit {file}"
-
-
-@request.command()
-@output_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True,
-              help="Where to write it.")  # fmt: skip
-@click.argument("request_id", metavar="ID")
-@click.pass_obj
-def fetch(app: App, request_id: str, out: Path, output: str) -> None:
-    """Write a request the leader accepted to a file.
-
-    For the second signature of what was begun on one: approve the file, then submit it.
-    """
-    envelope = app.enter().desk.accepted(request_id)
-    write_envelope(out, envelope)
-    facts = _facts(app, envelope)
-    emit(facts, output, lambda: _print(facts))
-    say(f"go on: sisamu request approve {out}; sisamu request submit {out}")
 
 
 @request.command()

@@ -28,7 +28,7 @@ def samu() -> None:
 @output_option
 @click.pass_obj
 def list_samus(app: App, output: str) -> None:
-    """List the SAMUs of the inventory; nothing is read over the network."""
+    """List the SAMUs of the inventory; nothing is read."""
     facts = [
         {"id": s.samu_id, "name": s.name, "region": s.region, "gateway": s.gateway}
         for s in app.platform.samus.values()
@@ -49,7 +49,7 @@ _SAMU = click.option("--samu", "wanted", required=True, help="SAMU identifier, a
 @_SAMU
 @click.pass_obj
 def show(app: App, wanted: str, output: str) -> None:
-    """Read one SAMU on every router now, beside what the journal intends."""
+    """Read one SAMU now, beside what the journal intends."""
     facts = app.enter().desk.samu(wanted)
     emit(facts, output, lambda: _print(facts))
 

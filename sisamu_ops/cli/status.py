@@ -68,9 +68,9 @@ def _print(facts: dict[str, Any]) -> None:
 
 def _how_to_approve(due: dict[str, Any]) -> str:
     """Say how another operator signs; a lone site has the file itself."""
-    fetch = f"sisamu request fetch {due['operation']} --out FILE; "
-    first = fetch if due["rule"] == "second-signature" else ""
-    return f"{first}sisamu request approve FILE; sisamu request submit FILE"
+    if due["rule"] == "second-signature":
+        return f"another operator: sisamu request approve {due['operation']}"
+    return "sisamu request approve FILE; sisamu request submit FILE"
 
 
 def _print_to_call(facts: list[dict[str, Any]]) -> None:

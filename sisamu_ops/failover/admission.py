@@ -26,7 +26,7 @@ from sisamu_ops.failover.ports import (
     no_database,
 )
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
-from sisamu_ops.failover.refusal import AdmissionRefusedError
+from sisamu_ops.failover.refusal import AdmissionRefusedError, SecondSignatureMissing
 from sisamu_ops.failover.report import open_report
 from sisamu_ops.failover.request import (
     NAMESPACE,
@@ -42,10 +42,10 @@ from sisamu_ops.failover.request import (
     rfc3339,
 )
 from sisamu_ops.failover.review import differences, read_plan
-from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, Finding
+from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, SECOND_SIGNATURE, Finding
 from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.state import State
-from sisamu_ops.failover.steering import steerable
+from sisamu_ops.failover.steering import steerable, withdrawable
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.glass_log import log_site
 from sisamu_ops.journal.keys import Policy as TrustPolicy
@@ -172,8 +172,13 @@ class Admission:
             if self._answered_before(request, envelope):
                 self._take_approval(item, envelope, request)
                 return
+            if self._waits_already(request, envelope):
+                self._duplicates.add(item.name)
+                return
             self._limit(envelope.principal)
             self._accept(item, envelope, request)
+        except SecondSignatureMissing as missing:
+            self._await_second(item, envelope, missing)
         except (RefusedError, ConfigurationError) as refusal:
             self._refuse(item, request, refusal)
 
@@ -250,6 +255,29 @@ class Admission:
                 rules=["inbox-limit"],
             )
 
+    def _waits_already(self, request: Request, envelope: Envelope) -> bool:
+        """Say whether a request waits for a second signature, and this brings none."""
+        waiting = self.state.waiting.get(request.request_id)
+        if waiting is None:
+            return False
+        if waiting.digest != digest_of(envelope.document.encode()):
+            raise AdmissionRefusedError(
+                f"id {request.request_id} was used for other content (entry {waiting.index})",
+                remedy="make a new request; an id is used once",
+            )
+        return not envelope.approvers()
+
+    def _await_second(
+        self, item: InboxItem, envelope: Envelope, missing: SecondSignatureMissing
+    ) -> None:
+        """Journal that a request is good but for the second signature; nothing is changed."""
+        request = missing.request
+        data = self._asked(envelope, request) | {
+            "samus": list(missing.samus), "to": missing.to, "until": rfc3339(request.expires),
+            "needs": for_the_journal(missing.message),
+        }  # fmt: skip
+        self._write("request.waiting", data, item)
+
     def _answered_before(self, request: Request, envelope: Envelope) -> bool:
         first = self.state.answers.get(request.request_id)
         if first is None:
@@ -271,6 +299,12 @@ class Admission:
         refuse_phone_numbers(request.reason, place="reason")
         for name, said in request.details.items():
             refuse_phone_numbers(said, place=name)
+        scope = self._scope(request, envelope)
+        judged = self._judged(request, scope, envelope)
+        self._write("request.accepted", self._asked(envelope, request) | judged, item)
+
+    def _asked(self, envelope: Envelope, request: Request) -> dict[str, Any]:
+        """Return what is journalled of every request that is not refused: all of it."""
         asked: dict[str, Any] = {
             "document": envelope.document,
             "signature": envelope.signature,
@@ -279,16 +313,13 @@ class Admission:
         }
         if envelope.approvals:
             asked["approvals"] = [approval.to_json() for approval in envelope.approvals]
-        data: dict[str, Any] = {
+        return {
             "id": request.request_id,
             "digest": digest_of(envelope.document.encode()),
             "verb": request.verb.value,
             "reason": request.reason,
             "request": asked,
         }
-        scope = self._scope(request, envelope)
-        judged = self._judged(request, scope, envelope.approvers())
-        self._write("request.accepted", data | judged, item)
 
     def _scope(self, request: Request, envelope: Envelope) -> dict[str, Any]:
         """Judge whether it is for this leader, or for this site alone; return what to journal."""
@@ -325,14 +356,17 @@ class Admission:
             )
 
     def _judged(
-        self, request: Request, scope: dict[str, Any], approvers: Sequence[str]
+        self, request: Request, scope: dict[str, Any], envelope: Envelope
     ) -> dict[str, Any]:
+        principal, approvers = envelope.principal, envelope.approvers()
         if request.verb.leads:
             return self._about_leadership(request)
         if request.verb is Verb.ADOPT:
             return {"rules": self._adoptable(request)}
         if request.verb is Verb.MERGE:
             return {"log": self._mergeable(request)}
+        if request.verb is Verb.WITHDRAW:
+            return {"about": withdrawable(self.state, request, principal)}
         if request.verb.steers:
             return {"about": steerable(self.state, request).operation_id}
         if request.verb.of_people:
@@ -354,6 +388,8 @@ class Admission:
             check_revert(request, self.platform, self.state)
         plan = self._plan(request, approvers)
         self._compare(request, plan)
+        if {f.rule for f in plan.blocked_by} == {SECOND_SIGNATURE}:
+            raise SecondSignatureMissing(request, plan.samus, plan.to, plan.blocked_by[0].message)
         self._refuse_blocked(plan.blocked_by)
         self.keep_plan(plan.document(), request.verb)
         found = [finding.told for finding in plan.findings]

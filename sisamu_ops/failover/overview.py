@@ -11,7 +11,7 @@ from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
 from sisamu_ops.failover.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.safety import SECOND_SIGNATURE, settling
-from sisamu_ops.failover.state import Alarm, State
+from sisamu_ops.failover.state import Alarm, State, Waiting
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode
 from sisamu_ops.model.safety import Safety
@@ -145,6 +145,37 @@ def _second_by(operation: Operation) -> str:
     said = (f"{SECOND_SIGNATURE}: ", f"overridden: {SECOND_SIGNATURE}: ")
     led = any(finding.startswith(said) for finding in operation.findings)
     return SECOND_SIGNATURE if led else "break-glass.second-due"
+
+
+def waiting_facts(waiting: Waiting, now: datetime) -> dict[str, Any]:
+    """Return a request that waits for a second signature."""
+    return {
+        "id": waiting.request_id,
+        "verb": waiting.verb.value,
+        "samus": list(waiting.samus),
+        "to": waiting.to,
+        "principal": waiting.principal,
+        "reason": waiting.reason,
+        "state": "expired" if parse_rfc3339(waiting.until) <= now else "waiting",
+        "until": waiting.until,
+        "needs": waiting.needs,
+    }
+
+
+def due_facts(operation: Operation, now: datetime) -> dict[str, Any]:
+    """Return an operation begun on one signature, whose second is due."""
+    overdue = parse_rfc3339(operation.second_due) < now
+    return {
+        "id": operation.operation_id,
+        "verb": operation.verb.value,
+        "samus": list(operation.samus),
+        "to": operation.to,
+        "principal": operation.principal,
+        "reason": operation.reason,
+        "state": "overdue" if overdue else "due",
+        "until": operation.second_due,
+        "needs": "it was begun on one signature",
+    }
 
 
 def held_facts(state: State, hosts: Iterable[str]) -> dict[str, str]:

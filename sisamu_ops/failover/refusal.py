@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sisamu_ops.failover.request import Request
 from sisamu_ops.model.errors import RefusedError
 
 
@@ -14,3 +15,12 @@ class AdmissionRefusedError(RefusedError):
         """Refuse under the names of rules, none where the request itself is wrong."""
         super().__init__(message, remedy=remedy)
         self.rules = tuple(rules)
+
+
+class SecondSignatureMissing(Exception):  # noqa: N818 (no error: the request waits)
+    """A request is good but for a second signature, and waits for it until it expires."""
+
+    def __init__(self, request: Request, samus: Sequence[str], to: str, message: str) -> None:
+        """Say what would move where, and what is missing."""
+        super().__init__(message)
+        self.request, self.samus, self.to, self.message = request, tuple(samus), to, message

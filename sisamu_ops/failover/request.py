@@ -72,6 +72,7 @@ class Verb(Enum):
     CONFIRM = "confirm"
     TICK = "tick"
     ACCEPT = "accept"
+    WITHDRAW = "withdraw"
     REVERT = "revert"
     EVACUATE = "evacuate"
     CHECK = "check"
@@ -283,7 +284,7 @@ def open_envelope(payload: bytes) -> Envelope:
 
 
 def accepted_envelope(entry: Entry) -> Envelope:
-    """Return the envelope that an entry of kind `request.accepted` answers."""
+    """Return the envelope that an entry holds: of a request accepted, or one that waits."""
     fields: Any = dict(entry.data)["request"]
     return Envelope(
         document=fields["document"], signature=fields["signature"], principal=fields["principal"],

@@ -15,7 +15,7 @@ from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.modes import Confirmation, SamuMode, Tick, entered
 from sisamu_ops.failover.operation import NOTHING, Operation, SamuEnd, Soak, Step
 from sisamu_ops.failover.reading import DEFAULT_MODE
-from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.request import Envelope, Verb, accepted_envelope
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.merkle import leaf_hash
@@ -38,6 +38,23 @@ class Answer:
     reason: str = ""
     remedy: str = ""
     rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A request that is good but for a second signature; `envelope` is what was signed once."""
+
+    request_id: str
+    digest: str
+    index: int
+    verb: Verb
+    samus: tuple[str, ...]
+    to: str
+    principal: str
+    reason: str
+    until: str
+    needs: str
+    envelope: Envelope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +131,8 @@ class State:
     #: Sites evacuated, and when a test call last proved each SAMU's path, by its mode.
     evacuated: set[str] = field(default_factory=set)
     proved: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Requests that wait for a second signature; whether they have expired no fold can say.
+    waiting: dict[str, Waiting] = field(default_factory=dict)
     #: The mode each SAMU was brought to, and who said that its agents are in place.
     modes: dict[str, SamuMode] = field(default_factory=dict)
     confirmations: dict[str, Confirmation] = field(default_factory=dict)
@@ -266,6 +285,7 @@ def _observed(state: State, entry: Entry) -> None:
 def _accepted(state: State, entry: Entry) -> None:
     data = _data(entry)
     request_id = data["id"]
+    state.waiting.pop(request_id, None)
     state.answers[request_id] = Answer(
         request_id=request_id, digest=data["digest"], index=entry.index, accepted=True
     )
@@ -283,6 +303,9 @@ def _accepted(state: State, entry: Entry) -> None:
     elif verb in (Verb.PAUSE, Verb.RESUME):
         state.paused = verb is Verb.PAUSE
         state.finished[request_id] = Outcome.DONE
+    elif verb is Verb.WITHDRAW:
+        _withdrawn(state, entry)
+        state.finished[request_id] = Outcome.DONE
     elif verb in _STEERING:
         _STEERING[verb](state.operations[data["about"]], entry)
         state.finished[request_id] = Outcome.DONE
@@ -291,6 +314,24 @@ def _accepted(state: State, entry: Entry) -> None:
         state.finished[request_id] = Outcome.DONE
     else:
         _begin(state, entry, verb)
+
+
+def _awaits_second(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    state.waiting[data["id"]] = Waiting(
+        request_id=data["id"], digest=data["digest"], index=entry.index, verb=Verb(data["verb"]),
+        samus=tuple(data["samus"]), to=data["to"], principal=data["request"]["principal"],
+        reason=data["reason"], until=data["until"], needs=data["needs"],
+        envelope=accepted_envelope(entry),
+    )  # fmt: skip
+
+
+def _withdrawn(state: State, entry: Entry) -> None:
+    waiting = state.waiting.pop(_data(entry)["about"])
+    state.answers[waiting.request_id] = Answer(
+        request_id=waiting.request_id, digest=waiting.digest, index=entry.index, accepted=False,
+        reason=f"withdrawn by {waiting.principal}", remedy="make a new request",
+    )  # fmt: skip
 
 
 def _confirmed(state: State, entry: Entry) -> None:
@@ -383,6 +424,7 @@ def _approved(state: State, entry: Entry) -> None:
 
 def _refused(state: State, entry: Entry) -> None:
     data = _data(entry)
+    state.waiting.pop(data["id"], None)
     answer = Answer(
         request_id=data["id"], digest=data["digest"], index=entry.index, accepted=False,
         reason=data["reason"], remedy=data["remedy"], rules=tuple(data["rules"]),
@@ -615,6 +657,7 @@ _HANDLERS = {
     "leadership.left": _left,
     "request.accepted": _accepted,
     "request.refused": _refused,
+    "request.waiting": _awaits_second,
     "request.finished": _settled,
     "step.started": _started,
     "step.outcome": _outcome,

@@ -1,4 +1,4 @@
-"""What an operator may say of an operation under way: hold it, go on with it, abort it (pure)."""
+"""What an operator may say of what was asked before: hold it, go on, abort, withdraw it (pure)."""
 
 from __future__ import annotations
 
@@ -32,3 +32,19 @@ def _problem(state: State, operation: Operation, verb: Verb) -> str:
     if verb is Verb.HOLD and operation.held:
         return f"is held already: {operation.held}"
     return "is not held" if verb is Verb.GO_ON and not operation.held else ""
+
+
+def withdrawable(state: State, request: Request, principal: str) -> str:
+    """Return the waiting request that is withdrawn: by whoever asked for it, and nobody else."""
+    waiting = state.waiting.get(request.about)
+    if waiting is None:
+        raise AdmissionRefusedError(
+            f"{request.about} does not wait for a second signature",
+            remedy="sisamu request list; what is under way: sisamu operation abort",
+        )
+    if waiting.principal != principal:
+        raise AdmissionRefusedError(
+            f"{waiting.principal} asked for it, not {principal}",
+            remedy="leave it: unapproved it expires by itself",
+        )
+    return waiting.request_id

@@ -68,6 +68,7 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     ),
     "tick": lambda data: f"to tick {', '.join(data['items'])} for SAMU {named(data['samus'])}",
     "accept": lambda data: f"to accept that SAMU {named(data['samus'])} is on {data['to']}",
+    "withdraw": lambda data: f"to withdraw {data['about']}",
     "abort": lambda data: f"to abort {data['about']}: to begin nothing more of it",
 }
 
@@ -90,6 +91,14 @@ def _in_waves(data: Data) -> str:
     soak = data.get("soak_ms", 0)
     soaking = f", {soak / 1000:g} s of test calls after each" if soak else ""
     return f", in {waves} waves{soaking}" if waves > 1 else ""
+
+
+def _awaits(entry: Entry, data: Data) -> str:
+    who, what = data["request"]["principal"], f"a {data['verb']} of SAMU {named(data['samus'])}"
+    return (
+        f"{who} asked, and signed, {what} to {data['to']}: “{data['reason']}”. It waits until "
+        f"{data['until']}: {data['needs']}."
+    )
 
 
 def _refused(entry: Entry, data: Data) -> str:
@@ -225,6 +234,7 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "leadership.left": _left,
     "request.accepted": _accepted,
     "request.refused": _refused,
+    "request.waiting": _awaits,
     "request.finished": _finished,
     "step.started": _started,
     "step.outcome": _outcome,

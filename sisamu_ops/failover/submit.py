@@ -12,7 +12,8 @@ from collections.abc import Callable
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.merged_log import FORK
 from sisamu_ops.failover.request import Envelope, digest_of, inbox_name
-from sisamu_ops.failover.state import Answer, State
+from sisamu_ops.failover.safety import SECOND_SIGNATURE
+from sisamu_ops.failover.state import Answer, State, Waiting
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import InboxItem, JournalReader
@@ -97,6 +98,8 @@ def submit(
             serve(coordination)
         follower.until(lambda: _heard(follower.state, request_id, envelope), tell, ANSWER_S)
         answer = _answer(follower.state, request_id, envelope)
+    if answer is None and request_id in follower.state.waiting:
+        raise _second_missing(follower.state.waiting[request_id])
     if answer is None:
         raise UnknownOutcomeError(
             f"request {request_id} was sent and not answered yet",
@@ -118,6 +121,10 @@ def follow(
     follower = _Follower(coordination, reader, policy)
     for entry in follower.pull():
         tell(entry)
+    if request_id in follower.state.waiting:
+        follower.until(lambda: request_id not in follower.state.waiting, tell, SILENCE_S)
+    if request_id in follower.state.waiting:
+        raise _second_missing(follower.state.waiting[request_id])
     answer = follower.state.answers.get(request_id)
     if answer is None:
         raise RefusedError(
@@ -166,7 +173,17 @@ def _heard(state: State, request_id: str, envelope: Envelope) -> bool:
     """Say whether the request has its answer, and what it brings has been taken."""
     if _brings_approval(state, request_id, envelope):
         return False
-    return _answer(state, request_id, envelope) is not None
+    waits = request_id in state.waiting and not envelope.approvers()
+    return waits or _answer(state, request_id, envelope) is not None
+
+
+def _second_missing(waiting: Waiting) -> RefusedError:
+    return RefusedError(
+        f"{waiting.request_id} waits until {waiting.until[:19]} (rule {SECOND_SIGNATURE}): "
+        f"{waiting.needs}; nothing was changed",
+        place=f"entry {waiting.index}",
+        remedy=f"another operator: sisamu request approve {waiting.request_id}",
+    )
 
 
 def _require_accepted(answer: Answer) -> None:

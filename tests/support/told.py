@@ -37,6 +37,13 @@ DATA: dict[str, dict[str, Any]] = {
         "id": "", "name": "odd.item", "digest": "d2", "reason": "it has expired",
         "remedy": "sign it anew", "rules": ["plan-digest"],
     },
+    "request.waiting": {
+        "id": "switchover-2", "digest": "d5", "verb": "switchover", "reason": "maintenance",
+        "samus": ["300", "680"], "to": "backup", "until": "2026-01-02T04:04:05.000Z",
+        "needs": "2 SAMUs are more than 1: it needs a second signature",
+        "request": {"document": "{}", "signature": "s", "principal": "oncall@lab",
+                    "namespace": "sisamu-request"},
+    },
     "request.finished": {"request": "reconcile-1", "outcome": "done"},
     "step.started": {"operation": ID, "playbook": "samu_failover.yml", "targets": TARGETS},
     "step.outcome": {

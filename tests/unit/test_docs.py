@@ -38,7 +38,7 @@ from sisamu_ops.model import errors
 from sisamu_ops.model.condition import Condition, Problem, ProblemKind
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.model.platform import Waves
-from sisamu_ops.model.safety import AgentsConfirmed, ExitChecklist, Safety
+from sisamu_ops.model.safety import AgentsConfirmed, ExitChecklist, Safety, SecondSignature
 from sisamu_ops.quorum.rac.assess import assess_rac
 from sisamu_ops.telephony.ledger import CallRecord, tally
 from tests.support.alone import LEAD, alone, merge, send, signed, start, the_log
@@ -219,6 +219,7 @@ def test_every_entry_kind_is_documented() -> None:
 PEOPLE = Safety(
     agents_confirmed=AgentsConfirmed(within_minutes=60),
     exit_checklist=ExitChecklist(backup={"agents-back": "agents are at their consoles"}),
+    second_signature=SecondSignature(above=1),
 )
 
 
@@ -265,6 +266,8 @@ def with_people(world: World) -> None:
     world.ask(Verb.CONFIRM, samus=["680"], details=details)
     world.ask(Verb.TICK, samus=["680"], details={"items": "agents-back"})
     world.ask(Verb.FAILOVER, samus=["300"], to="backup", details=details)
+    world.lead_until_idle()
+    world.ask(Verb.FAILBACK, samus=["120", "300"], to="nominal", overrides=["exit-checklist"])
     world.lead_until_idle()
 
 

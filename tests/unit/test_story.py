@@ -16,6 +16,7 @@ SAID = {
     "leadership.left": ["lyon", "epoch 4", "to paris", "transfer"],
     "request.accepted": ["oncall@lab", "failover", "SAMU 300", "backup", "flooded", "mode-known"],
     "request.refused": ["odd.item", "plan-digest", "it has expired"],
+    "request.waiting": ["oncall@lab", "switchover", "300, 680", "waits until", "second signature"],
     "request.finished": ["done"],
     "step.started": ["lyon", "samu_failover.yml", "token 4.7", "otn-paris", "samu-300"],
     "step.outcome": ["otn-paris", "done", "read back"],

@@ -153,9 +153,9 @@ def _second_signature(facts: Facts) -> Said:
         return
     yield (
         f"{len(facts.samus)} SAMUs are more than {rule.above}: it needs a second signature",
-        "write it with --out FILE, then: sisamu request approve FILE"
+        "start it: it waits; then another operator: sisamu request approve ID"
         if facts.verb.planned
-        else "within an hour, another operator: sisamu request approve FILE",
+        else "within an hour, another operator: sisamu request approve ID",
     )
 
 
@@ -229,7 +229,7 @@ POLICY_RULES = (
         rule_id=SECOND_SIGNATURE, check=_second_signature, row=(B, B, B, B, N),
         needs_settings=True, binds_alone=False, passing=True,
         asks="Two have signed for a change of more than `above` SAMUs.",
-        remedy="have another operator approve it: sisamu request approve FILE",
+        remedy="have another operator approve it: sisamu request approve ID",
     ),
     Rule(
         rule_id="backup-proved", check=_proved, row=(B, N, B, N, N), needs_settings=True,
