@@ -19,6 +19,8 @@ from sisamu_ops.failover.overview import (
     checklist_facts,
     drift_facts,
     due_facts,
+    incident_facts,
+    incident_line,
     samu_facts,
     second_due_facts,
     site_facts,
@@ -110,6 +112,9 @@ class Desk:
                 {"target": host, "token": str(token)} for host, token in view.state.held.items()
             ],
             "second_due": second_due_facts(view.state, self.now()),
+            "incidents": [
+                incident_line(one) for one in view.state.incidents if not one.acknowledged_by
+            ][-5:],
             "to_call": to_call_facts(self.platform, view.state),
             "journal": {
                 "size": view.state.size,
@@ -282,6 +287,10 @@ class Desk:
         merged = self.record.journal().state.merged.get(claim.origin, MergedLog())
         new = enumerate(leaves[merged.size :], start=merged.size)
         return claim, [leaf_item(claim.root, index, leaf) for index, leaf in new]
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return every incident of the journal, oldest first."""
+        return [incident_facts(one) for one in self.record.journal().state.incidents]
 
     def unapproved(self) -> list[dict[str, Any]]:
         """Return the requests that wait for a second signature, and those whose second is due."""

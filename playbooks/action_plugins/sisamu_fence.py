@@ -113,19 +113,20 @@ def explain_refusal(answer: Json, token: str) -> str:
 
 
 def preview(args: Json, request: Json, answer: Json) -> Json:
-    """Say what the request would change, from a reading."""
+    """Say what the request would change, from a reading: running value and durable one, each."""
     refusal = foresee_refusal(request.get("token"), answer)
     if "error" not in answer and args["verb"] in ("apply", "seal") and refusal:
         answer = {**answer, "accepted": False, "reason": refusal}
     problem = name_problem({**args, "verb": "read"}, answer)
-    if problem:
-        return {"failed": True, "msg": problem, "answer": answer}
     wanted = request.get("change", {})
-    readings = [answer["values"] or {}, answer["durable"] or {}]
+    readings = [answer.get("values") or {}, answer.get("durable") or {}]
     before = {key: [values.get(key) for values in readings] for key in wanted}
     after = {key: [value, value] for key, value in wanted.items()}
     shown = {"before": before, "after": after}
-    return {"changed": before != after, "answer": answer, "diff": shown}
+    result = {"answer": answer, "preview": {**shown, "problem": problem}}
+    if problem:
+        return {"failed": True, "msg": problem, **result}
+    return {"changed": before != after, "diff": shown, **result}
 
 
 def foresee_refusal(token: dict[str, int] | None, answer: Json) -> str:

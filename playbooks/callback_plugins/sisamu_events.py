@@ -6,9 +6,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+
+Json = dict[str, Any]
 
 DOCUMENTATION = r"""
 name: sisamu_events
@@ -37,22 +40,42 @@ def module_of(task: Any) -> str:
     return str(task.action).rpartition(".")[2]
 
 
-def fence_event(host: str, result: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the event of a fence task, None when the helper gave no answer."""
-    answer = result.get("answer")
-    return None if answer is None else {"event": "fence", "host": host, "result": answer}
+def fence_events(host: str, result: Json) -> Iterator[Json]:
+    """Tell a fence's answer, or what a change would be; nothing when the helper gave none."""
+    if "preview" in result:
+        yield {"event": "preview", "host": host, **result["preview"]}
+    elif "answer" in result:
+        yield {"event": "fence", "host": host, "result": result["answer"]}
 
 
-def call_event(host: str, result: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the event of a test call, None when no call was placed."""
-    if "verdict" not in result:
-        return None
-    named = {"via": result.get("via", ""), "samu": result.get("samu", "")}
-    shown = {name: result.get(name) for name in CALL_FIELDS}
-    return {"event": "call", "host": host, **named, "result": shown}
+def call_events(host: str, result: Json) -> Iterator[Json]:
+    """Tell each test call that was placed, and which were left out by check mode."""
+    if "not_evaluated" in result:
+        yield {"event": "not-evaluated", "host": host, "what": result["not_evaluated"]}
+    for call in result.get("calls", []):
+        if "answered" in call:
+            named = {"host": call["host"] or host, "via": call["via"], "samu": call["samu"]}
+            shown = {name: call[name] for name in CALL_FIELDS}
+            yield {"event": "call", **named, "result": shown}
 
 
-BUILDERS = {"sisamu_fence": fence_event, "sisamu_test_call": call_event}
+def choice_events(host: str, result: Json) -> Iterator[Json]:
+    """Tell which path a rescue has chosen for each SAMU, or that check mode cannot say."""
+    del host
+    for choice in result.get("ansible_facts", {}).get("sisamu_choices", []):
+        named = {name: choice[name] for name in ("host", "samu", "to", "why")}
+        if choice["evaluated"]:
+            yield {"event": "choice", **named}
+        else:
+            what = f"SAMU {choice['samu']}: {choice['why']}"
+            yield {"event": "not-evaluated", "host": choice["host"], "what": what}
+
+
+BUILDERS = {
+    "sisamu_fence": fence_events,
+    "sisamu_test_call": call_events,
+    "set_fact": choice_events,
+}
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -71,9 +94,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if number.isdigit():
             self.descriptor = int(number)
 
-    def emit(self, event: dict[str, Any] | None) -> None:
+    def emit(self, event: Json) -> None:
         """Write one event whole; a reader that has gone must not stop a rescue."""
-        if event is None or self.descriptor is None:
+        if self.descriptor is None:
             return
         line = (json.dumps(event, sort_keys=True, default=str) + "\n").encode()
         try:
@@ -83,10 +106,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.descriptor = None
 
     def emit_task(self, result: Any) -> None:
-        """Emit what a fence or call task has to tell; loops were told item by item."""
+        """Emit what a fence, call or choice has to tell; loops were told item by item."""
         build = BUILDERS.get(module_of(result.task))
         if build and "results" not in result.result:
-            self.emit(build(result.host.get_name(), result.result))
+            for event in build(result.host.get_name(), result.result):
+                self.emit(event)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """A task begins on a host."""

@@ -12,7 +12,8 @@ that refuses everything older and lets the same request be sent again.
 Only the standard library, for any Python from 3.9 on: a target has nothing of ours installed.
 
 DIR holds:
-    fence.json      the configuration: table, values, durable, kamcmd
+    fence.json      the configuration: table, values, durable, kamcmd; of a gateway also directory,
+                    the telephone directory its desk phones use
     fence.state     the last token and the record of the last apply; born by `enrol` only
     accepted.jsonl  every accepted token and every outcome, appended, for whoever checks later
     refused.jsonl   every refusal, with the token shown: evidence only, nothing is read from it
@@ -82,12 +83,16 @@ class State(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What this fence guards: one htable, its allowed values, its db_text file, its kamcmd."""
+    """What this fence guards: one htable, its allowed values, its db_text file, its kamcmd.
+
+    `directory` is a file whose age is told, never changed.
+    """
 
     table: str
     values: list[str]
     durable: Path
     kamcmd: list[str]
+    directory: Path | None = None
 
 
 # --- The verbs -----------------------------------------------------------------------------
@@ -128,7 +133,7 @@ def seal(directory: Path, request: Json) -> Json:
             return on_record(directory, "seal", token, refusal)
         persist(directory, State(token, state.record), "seal")
         answer = {"accepted": True, "last": token.json(), "outcome": state.record}
-        return {**answer, **readings(config, lock)}
+        return {**answer, **readings(config, lock), "directory_at": directory_at(config)}
 
 
 def read(directory: Path, request: Json) -> Json:
@@ -141,7 +146,8 @@ def read(directory: Path, request: Json) -> Json:
             answer = {"enrolled": True, "last": state.last.json(), "outcome": state.record}
     except CorruptState as error:
         answer.update(reason="corrupt-state", detail=str(error), remedy=REMEDY_CORRUPT)
-    return {**answer, **readings(load_config(directory), None)}
+    config = load_config(directory)
+    return {**answer, **readings(config, None), "directory_at": directory_at(config)}
 
 
 def apply(directory: Path, request: Json) -> Json:
@@ -261,6 +267,14 @@ def readings(config: Config, lock: int | None) -> Json:
     except (OSError, ValueError):
         durable = None
     return {"values": running_values(config, lock), "durable": durable}
+
+
+def directory_at(config: Config) -> int | None:
+    """Say when the telephone directory was last synchronised: milliseconds since 1970, or None."""
+    with contextlib.suppress(OSError):
+        if config.directory is not None:
+            return config.directory.stat().st_mtime_ns // 1_000_000
+    return None
 
 
 def running_values(config: Config, lock: int | None) -> Json | None:
@@ -559,6 +573,9 @@ def load_config(directory: Path) -> Config:
     try:
         raw = json.loads(path.read_bytes())
         config = Config(raw["table"], raw["values"], Path(raw["durable"]), raw["kamcmd"])
+        # It guards nothing: whatever is wrong with it must not stand in the way of a rescue.
+        if isinstance(raw.get("directory"), str):
+            config = config._replace(directory=Path(raw["directory"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: {error!r}") from error
     words = [config.table, *config.values] if isinstance(config.values, list) else [None]

@@ -86,6 +86,10 @@ class App:
         """Keep the options; nothing is read yet."""
         self.options = options
 
+    def with_inventory(self, inventory: Path) -> App:
+        """Return the same command's services on the platform of another inventory."""
+        return App(replace(self.options, inventory=inventory))
+
     # --- what commands call -------------------------------------------------------------
 
     def enter(self) -> App:

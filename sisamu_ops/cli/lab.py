@@ -35,11 +35,18 @@ def lab() -> None:
 @click.option(
     "--agents/--no-agents", default=True, show_default=True, help="Start the sites' agents."
 )
+@click.option("--samus", type=click.IntRange(3, 102), help="How many SAMUs, of the nation's 102; "
+              "3 unless said. Kept until `lab down`.")  # fmt: skip
 @click.pass_obj
-def up_command(app: App, agents: bool) -> None:
-    """Bring the lab up; what is up already stays as it is."""
+def up_command(app: App, agents: bool, samus: int | None) -> None:
+    """Bring the lab up; what is up already stays as it is.
+
+    A lab of more than 3 SAMUs has an inventory of its own, named at the end.
+    """
     opened = open_lab()
-    opened.up(agents=agents, progress=say)
+    opened.up(agents=agents, progress=say, samus=samus)
+    if opened.has_own_inventory:
+        app = app.with_inventory(opened.inventory)
     if agents:
         say("leader")
         app.await_leader(_LEAD_S)
@@ -48,6 +55,8 @@ def up_command(app: App, agents: bool) -> None:
         desk.enrol_missing("lab up enrols its own targets", tell_entry)
         desk.adopt_missing("lab up adopts its own rules", tell_entry)
     say(f"lab {opened.place.name} is up under {opened.place.root}")
+    if opened.has_own_inventory:
+        say(f"its inventory: export SISAMU_INVENTORY={opened.inventory}")
     if note := opened.status().note:
         say(note)
 

@@ -27,6 +27,7 @@ NOUNS = {
     "doctor": ("doctor", "Am I authorised, are leader, sites, targets and database reachable?"),
     "failback": ("move", "Planned return of SAMUs to nominal."),
     "failover": ("move", "Rescue: the present path is broken."),
+    "incident": ("incident", "Triggers and rescues that belong together."),
     "lab": ("lab", "Three datacentres on this machine, from real servers."),
     "journal": ("journal", "The rules in force, and adopting others."),
     "leader": ("leader", "Who leads, who could, and handing it over."),

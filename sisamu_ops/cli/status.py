@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
+from sisamu_ops.cli.render import emit, name_few, output_option, print_table, wrapped
 
 #: Findings on the database, and SAMUs to call, that are told at a glance.
 _FINDINGS = 3
@@ -47,6 +47,10 @@ def _print(facts: dict[str, Any]) -> None:
         said = "OVERDUE since" if due["overdue"] else "due by"
         click.echo(f"{due['operation']}: second signature {said} {due['by'][:16]}")
         click.echo(f"  remedy: {_how_to_approve(due)}")
+    for one in facts["incidents"]:
+        what = f"{one['triggers']} triggers, {len(one['rescues'])} rescues"
+        click.echo(f"{one['id']}: {what} of SAMU {name_few(one['samus'])}, not acknowledged")
+        click.echo(f"  then: sisamu incident acknowledge {one['id']} --reason TEXT")
     _print_to_call(facts["to_call"])
     rows = [
         (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-", _state(s))

@@ -15,6 +15,7 @@ from typing import Any
 
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
 from sisamu_ops.failover.in_force import NAMES, Rules
+from sisamu_ops.failover.incidents import ANTI_FLAP, flapping
 from sisamu_ops.failover.people import check_revert, judge_people
 from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
@@ -45,7 +46,7 @@ from sisamu_ops.failover.review import differences, read_plan
 from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, SECOND_SIGNATURE, Finding
 from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
 from sisamu_ops.failover.state import State
-from sisamu_ops.failover.steering import steerable, withdrawable
+from sisamu_ops.failover.steering import acknowledgeable, steerable, withdrawable
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.glass_log import log_site
 from sisamu_ops.journal.keys import Policy as TrustPolicy
@@ -159,7 +160,9 @@ class Admission:
             "to": plan.to,
             "plan": plan.digest,
             "findings": [finding.told for finding in plan.findings],
-            "blocked_by": [f.rule for f in plan.blocked_by],
+            "blocked_by": [ANTI_FLAP]
+            if flapping(self.state.incidents, plan.samus, self.now())
+            else [],
         }
 
     def answer(self, item: InboxItem) -> None:
@@ -274,7 +277,7 @@ class Admission:
         request = missing.request
         data = self._asked(envelope, request) | {
             "samus": list(missing.samus), "to": missing.to, "until": rfc3339(request.expires),
-            "needs": for_the_journal(missing.message),
+            "needs": for_the_journal(missing.message), "rules": [SECOND_SIGNATURE],
         }  # fmt: skip
         self._write("request.waiting", data, item)
 
@@ -365,6 +368,8 @@ class Admission:
             return {"rules": self._adoptable(request)}
         if request.verb is Verb.MERGE:
             return {"log": self._mergeable(request)}
+        if request.verb is Verb.ACKNOWLEDGE:
+            return {"about": acknowledgeable(self.state, request)}
         if request.verb is Verb.WITHDRAW:
             return {"about": withdrawable(self.state, request, principal)}
         if request.verb.steers:

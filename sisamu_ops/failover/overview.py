@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.incidents import Incident
 from sisamu_ops.failover.modes import to_call
 from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import ModeReading
@@ -175,6 +176,27 @@ def due_facts(operation: Operation, now: datetime) -> dict[str, Any]:
         "state": "overdue" if overdue else "due",
         "until": operation.second_due,
         "needs": "it was begun on one signature",
+    }
+
+
+def incident_line(incident: Incident) -> dict[str, Any]:
+    """Return an incident in one line."""
+    return {
+        "id": incident.incident_id,
+        "opened_at": incident.opened_at,
+        "last_at": incident.last_at,
+        "samus": sorted(incident.samus),
+        "triggers": incident.triggers,
+        "rescues": incident.rescues,
+    }
+
+
+def incident_facts(incident: Incident) -> dict[str, Any]:
+    """Return an incident: what it groups, and who has seen it."""
+    return incident_line(incident) | {
+        "signals": [{"time": s.time, "what": s.what} for s in incident.signals],
+        "acknowledged_by": incident.acknowledged_by or None,
+        "acknowledged_at": incident.acknowledged_at or None,
     }
 
 

@@ -167,7 +167,7 @@ def build_plan(
     return Plan(
         verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,
         overrides=facts.overrides,
-        transitions=tuple(_transitions(platform, chosen, to, readings)),
+        transitions=tuple(_transitions(platform, verb, chosen, to, readings)),
         waves=split_waves(chosen, waves, planned=verb.planned, at_once=pace == AT_ONCE),
         soak_ms=waves.soak_ms if verb.planned else 0,
         order=rescue_order(verb, to, platform.policy.mode_order),
@@ -190,13 +190,19 @@ def _is_there(state: State, samu_id: str, mode: ModeReading, to: str) -> bool:
 
 
 def _transitions(
-    platform: Platform, samus: Sequence[str], to: str, readings: Mapping[str, Reading]
+    platform: Platform, verb: Verb, samus: Sequence[str], to: str, readings: Mapping[str, Reading]
 ) -> list[Transition]:
-    """Order the moves: the path that shall carry the calls first, the one left last."""
-    armed = UNARMED if to == TelephonyMode.NOMINAL.value else ARMED
+    """Order the moves: the path that shall carry the calls first, the one left last.
+
+    A rescue that needs no gateway does not touch one: it would only be waited for.
+    """
+    to_backup = to == TelephonyMode.BACKUP.value
+    armed = ARMED if to_backup else UNARMED
     gateways = [(platform.samus[s].gateway, s, armed, UNARMED) for s in samus]
+    if verb is Verb.FAILOVER and not to_backup:
+        gateways = []
     routes = [(r, s, to, TelephonyMode.NOMINAL.value) for r in platform.routers for s in samus]
-    moves = gateways + routes if armed == ARMED else routes + gateways
+    moves = gateways + routes if to_backup else routes + gateways
     return [
         Transition(
             order=order, host=host, samu_id=samu_id, after=after,

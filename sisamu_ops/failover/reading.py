@@ -27,10 +27,10 @@ class Reading:
     #: True when the fence took the token shown by a seal.
     sealed: bool = False
     problem: str = ""
-    #: When the telephone directory at a gateway was last brought up to date, in milliseconds since
-    #: the Unix epoch; None where there is none, or nobody says.
-    directory_at: int | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
+    #: When a gateway's telephone directory was last synchronised (milliseconds since the Unix
+    #: epoch); None for a target that has none, or whose directory is missing.
+    directory_at: int | None = None
 
     def value(self, samu_id: str, default: str = DEFAULT_MODE) -> str | None:
         """Return the value in force, or None when running and durable disagree or are unread."""

@@ -73,6 +73,7 @@ class Verb(Enum):
     TICK = "tick"
     ACCEPT = "accept"
     WITHDRAW = "withdraw"
+    ACKNOWLEDGE = "acknowledge"
     REVERT = "revert"
     EVACUATE = "evacuate"
     CHECK = "check"

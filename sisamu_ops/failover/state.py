@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.incidents import Incident, Signal, group
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.modes import Confirmation, SamuMode, Tick, entered
 from sisamu_ops.failover.operation import NOTHING, Operation, SamuEnd, Soak, Step
@@ -133,6 +134,7 @@ class State:
     proved: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Requests that wait for a second signature; whether they have expired no fold can say.
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    incidents: list[Incident] = field(default_factory=list)
     #: The mode each SAMU was brought to, and who said that its agents are in place.
     modes: dict[str, SamuMode] = field(default_factory=dict)
     confirmations: dict[str, Confirmation] = field(default_factory=dict)
@@ -279,7 +281,20 @@ def _alarmed(state: State, entry: Entry) -> None:
 
 
 def _observed(state: State, entry: Entry) -> None:
-    state.triggers.add(_data(entry)["id"])
+    data = _data(entry)
+    state.triggers.add(data["id"])
+    signal = Signal(
+        signal_id=data["id"], samus=frozenset(data["would"]["samus"]), time=entry.time,
+        is_trigger=True, what=f"trigger of {data['site']}: {data['reason']}",
+    )  # fmt: skip
+    group(state.incidents, signal, entry.index)
+
+
+def _acknowledged(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    incident = next(i for i in state.incidents if i.incident_id == data["about"])
+    incident.acknowledged_by = data["request"]["principal"]
+    incident.acknowledged_at = entry.time
 
 
 def _accepted(state: State, entry: Entry) -> None:
@@ -303,8 +318,8 @@ def _accepted(state: State, entry: Entry) -> None:
     elif verb in (Verb.PAUSE, Verb.RESUME):
         state.paused = verb is Verb.PAUSE
         state.finished[request_id] = Outcome.DONE
-    elif verb is Verb.WITHDRAW:
-        _withdrawn(state, entry)
+    elif verb in _ABOUT:
+        _ABOUT[verb](state, entry)
         state.finished[request_id] = Outcome.DONE
     elif verb in _STEERING:
         _STEERING[verb](state.operations[data["about"]], entry)
@@ -362,6 +377,8 @@ def _drift_accepted(state: State, entry: Entry) -> None:
         state.enter(samu_id, mode)
 
 
+#: What is said of something the journal holds already.
+_ABOUT = {Verb.WITHDRAW: _withdrawn, Verb.ACKNOWLEDGE: _acknowledged}
 #: What people say of SAMUs; nothing is sent to any target.
 _OF_PEOPLE = {
     Verb.CONFIRM: _confirmed, Verb.TICK: _ticked, Verb.ACCEPT: _drift_accepted,
@@ -405,6 +422,12 @@ def _begin(state: State, entry: Entry, verb: Verb) -> None:
         went_on=entry.index, owner=data.get("owner", request["principal"]),
         bridge=data.get("bridge", ""), overrides=tuple(data.get("overrides", ())),
     )  # fmt: skip
+    if verb is Verb.FAILOVER:
+        signal = Signal(
+            signal_id=data["id"], samus=frozenset(samus), time=entry.time, is_trigger=False,
+            what=f"{request['principal']}: {data['reason']}",
+        )  # fmt: skip
+        group(state.incidents, signal, entry.index)
     for samu_id in samus:
         if token > state.intents.get(samu_id, NOTHING):
             state.intended[samu_id], state.intents[samu_id] = data["to"], token

@@ -48,3 +48,12 @@ def withdrawable(state: State, request: Request, principal: str) -> str:
             remedy="leave it: unapproved it expires by itself",
         )
     return waiting.request_id
+
+
+def acknowledgeable(state: State, request: Request) -> str:
+    """Return the incident that is acknowledged; refused when there is none, or it is already."""
+    found = next((i for i in state.incidents if i.incident_id == request.about), None)
+    if found is None or found.acknowledged_by:
+        by = f"was acknowledged by {found.acknowledged_by}" if found else "is no incident"
+        raise AdmissionRefusedError(f"{request.about} {by}", remedy="sisamu incident list")
+    return found.incident_id

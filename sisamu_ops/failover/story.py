@@ -69,6 +69,7 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "tick": lambda data: f"to tick {', '.join(data['items'])} for SAMU {named(data['samus'])}",
     "accept": lambda data: f"to accept that SAMU {named(data['samus'])} is on {data['to']}",
     "withdraw": lambda data: f"to withdraw {data['about']}",
+    "acknowledge": lambda data: f"to acknowledge {data['about']}",
     "abort": lambda data: f"to abort {data['about']}: to begin nothing more of it",
 }
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 
 from sisamu_ops.lab.programs import FILES
 from sisamu_ops.lab.requirements import find_tool
 from sisamu_ops.lab.topology import (
+    CALL_SERVERS,
+    DESKS,
     PHONES,
     PLATFORM_INSTANCES,
     ROUTERS,
-    SAMUS,
     SITE_HOSTS,
-    SSH_HOSTS,
     ZOOKEEPER_PORT,
     Host,
     LabPlace,
@@ -55,15 +57,17 @@ def furnish_hosts(place: LabPlace, fence: Path) -> None:
         )
     for index, host in enumerate(SITE_HOSTS, start=1):
         _furnish_site(place, host, index)
-    for host in SSH_HOSTS:
+    for host in place.ssh_hosts:
         keys = "authorized_keys_sites" if host in SITE_HOSTS else "authorized_keys"
         values = {"trust": str(place.trust), "authorized_keys": keys}
         write_form(place, host, "sshd_config", "sshd_config", values)
     for host in ROUTERS:
         _furnish_router(place, host, fence)
-    for samu in SAMUS:
+    for samu in place.samus:
         _furnish_gateway(place, samu, fence)
-    for host in (*PLATFORM_INSTANCES, PHONES):
+    for host in CALL_SERVERS:
+        _furnish_call_server(place, host)
+    for host in (*PLATFORM_INSTANCES, DESKS, PHONES):
         place.host_dir(host).mkdir(parents=True, exist_ok=True)
 
 
@@ -119,20 +123,37 @@ def _furnish_release(current: Path) -> None:
 
 
 def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
-    own = next(one for one in PLATFORM_INSTANCES if one.network == host.network)
-    other = next(one for one in PLATFORM_INSTANCES if one.network != host.network)
     values = {
-        "own_instance": own.address(place.prefix),
-        "other_instance": other.address(place.prefix),
+        **_own_and_other(place, host, PLATFORM_INSTANCES, "instance"),
+        **_own_and_other(place, host, CALL_SERVERS, "call_server"),
     }
     write_form(place, host, "otn_router.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
-    numbers = {number: s.samu_id for s in SAMUS for number in (s.number, s.test_number)}
-    write_table(tables, "samu_number", numbers)
-    addresses = {s.samu_id: s.gateway.address(place.prefix) for s in SAMUS}
+    write_table(tables, "samu_number", _numbers(place))
+    addresses = {s.samu_id: s.gateway.address(place.prefix) for s in place.samus}
     write_table(tables, "samu_address", addresses)
-    write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in SAMUS})
-    _furnish_fence(place, host, fence, "samu_mode", ["nominal", "backup"])
+    write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in place.samus})
+    _furnish_fence(place, host, fence, "samu_mode", ["nominal", "degraded", "backup"])
+
+
+def _own_and_other(
+    place: LabPlace, host: Host, servers: tuple[Host, ...], what: str
+) -> dict[str, str]:
+    """Name the server of a host's own site, and the other site's."""
+    return {
+        f"{'own' if one.network == host.network else 'other'}_{what}": one.address(place.prefix)
+        for one in servers
+    }
+
+
+def _numbers(place: LabPlace) -> dict[str, str]:
+    return {number: s.samu_id for s in place.samus for number in (s.number, s.test_number)}
+
+
+def _furnish_call_server(place: LabPlace, host: Host) -> None:
+    values = {"desks": DESKS.address(place.prefix)}
+    write_form(place, host, "call_server.cfg", "kamailio.cfg", values)
+    write_table(place.host_dir(host) / "dbtext", "samu_number", _numbers(place))
 
 
 def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:
@@ -142,10 +163,21 @@ def _furnish_gateway(place: LabPlace, samu: LabSamu, fence: Path) -> None:
     write_form(place, host, "samu_gateway.cfg", "kamailio.cfg", values)
     tables = place.host_dir(host) / "dbtext"
     write_table(tables, "samu_gateway", {samu.samu_id: "unarmed"})
-    _furnish_fence(place, host, fence, "samu_gateway", ["armed", "unarmed"])
+    directory = place.host_dir(host) / "directory.csv"
+    if not directory.exists():
+        directory.write_text(f"desk 1;{samu.number[:-1]}1\ndesk 2;{samu.number[:-1]}2\n", "ascii")
+    told = {"directory": str(directory)}
+    _furnish_fence(place, host, fence, "samu_gateway", ["armed", "unarmed"], told)
 
 
-def _furnish_fence(place: LabPlace, host: Host, fence: Path, table: str, values: list[str]) -> None:
+def _furnish_fence(
+    place: LabPlace,
+    host: Host,
+    fence: Path,
+    table: str,
+    values: list[str],
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     home = place.host_dir(host)
     for name in ("fence", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
@@ -156,6 +188,7 @@ def _furnish_fence(place: LabPlace, host: Host, fence: Path, table: str, values:
         "values": values,
         "durable": str(home / "dbtext" / table),
         "kamcmd": [find_tool("kamcmd"), "-s", f"unix:{home}/kamailio.sock"],
+        **told,
     }
     (home / "fence" / "fence.json").write_text(json.dumps(configuration, indent=2) + "\n")
 

@@ -41,6 +41,7 @@ from sisamu_ops.lab.readiness import (
     await_stopped,
 )
 from sisamu_ops.lab.requirements import check_requirements, check_rights, choose_prefix
+from sisamu_ops.lab.roster import settle_roster, write_inventory
 from sisamu_ops.lab.scene import detach_mounts, read_scene
 from sisamu_ops.lab.supervisor import (
     ProgramStatus,
@@ -51,14 +52,16 @@ from sisamu_ops.lab.supervisor import (
     supervisor_answers,
     write_supervisor_config,
 )
-from sisamu_ops.lab.topology import locate_lab
+from sisamu_ops.lab.topology import SAMUS, locate_lab
 from sisamu_ops.lab.trust import establish_trust
 from sisamu_ops.model.errors import FailedError
 from sisamu_ops.telephony.ledger import CallRecord
 
 _CHECKOUT = Path(__file__).parents[2]
-#: Seconds for everything to serve; a loaded two-core machine needs about five.
+#: Seconds for everything to serve, and more for each SAMU; a loaded two-core machine needs about
+#: five, and as many again for the whole nation.
 _READY_S = 40.0
+_READY_PER_SAMU_S = 0.5
 _SSHD_DIRECTORY = Path("/run/sshd")
 _MADE_SSHD_DIRECTORY = "made-run-sshd"
 
@@ -90,29 +93,47 @@ class Lab:
         self,
         name: str | None = None,
         *,
-        inventory: Path = _CHECKOUT / "inventories" / "lab",
+        inventories: Path = _CHECKOUT / "inventories",
         fence: Path = _CHECKOUT / "playbooks" / "files" / "sisamu_fence.py",
     ) -> None:
         """Locate the lab; nothing is started. ConfigurationError for an unusable name or root."""
         self.place = locate_lab(name)
-        self.inventory = inventory
+        self.inventories = inventories
         self.fence = fence
+
+    @property
+    def has_own_inventory(self) -> bool:
+        """Whether this lab is larger than the one `inventories/lab` describes."""
+        return len(self.place.samus) != len(SAMUS)
+
+    @property
+    def inventory(self) -> Path:
+        """Return the inventory in force: that of the usual lab, or this lab's own."""
+        if self.has_own_inventory:
+            return self.place.root / "inventory"
+        return self.inventories / "lab"
 
     @property
     def programs(self) -> tuple[Program, ...]:
         """Return every program, in the order they start."""
         return all_programs(self.place, self.inventory)
 
-    def up(self, agents: bool = True, progress: Callable[[str], None] = lambda _: None) -> None:
+    def up(
+        self,
+        agents: bool = True,
+        progress: Callable[[str], None] = lambda _: None,
+        samus: int | None = None,
+    ) -> None:
         """Bring the whole lab up and return when it serves; whatever is up already stays.
 
-        Modes, journals and keys of an earlier `up` are kept, and so are cuts. ConfigurationError
-        names all that is missing on this machine; FailedError what did not start.
+        Modes, journals and keys of an earlier `up` are kept, and so are cuts and the number of
+        SAMUs: RefusedError for another one. ConfigurationError names all that is missing on this
+        machine; FailedError what did not start.
         """
         check_requirements()
         with self._alone(create=True):
             progress("network")
-            self._settle_prefix()
+            self._settle_place(samus)
             if not supervisor_answers(self.place):
                 # What a dead supervisor has left is nobody's, and holds the ports.
                 end_processes(self.place)
@@ -140,6 +161,7 @@ class Lab:
             detach_mounts(self.place.root)
             remove_clocks(self.place)
             self._remove_files()
+        self.place = locate_lab(self.place.name)
 
     def status(self) -> LabStatus:
         """Say what runs, and which links are cut."""
@@ -178,7 +200,7 @@ class Lab:
         """
         names = self._meant(patterns)
         stop_programs(self.place, names, kill=kill)
-        await_stopped(self.place, names, _READY_S)
+        await_stopped(self.place, names, self._ready_s)
         return names
 
     def start(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -217,12 +239,16 @@ class Lab:
             stop=stop,
         )
 
-    def _settle_prefix(self) -> None:
-        """Decide once, and write down, whether this lab has namespaces."""
+    def _settle_place(self, samus: int | None) -> None:
+        """Decide once, and write down, whether this lab has namespaces, and which SAMUs."""
         record = self.place.root / "prefix"
         if not record.exists():
             record.write_text(choose_prefix() + "\n", "ascii")
         self.place = locate_lab(self.place.name)
+        settle_roster(self.place, samus, self.inventories / "national")
+        self.place = locate_lab(self.place.name)
+        if self.has_own_inventory:
+            write_inventory(self.place, self.inventories / "lab")
 
     def _start_servers(self) -> None:
         _make_sshd_directory(self.place.root)
@@ -230,13 +256,17 @@ class Lab:
         start_supervisor(self.place, config)
         self._start([one for one in self.programs if not one.is_agent])
         if not read_cuts(self.place):
-            await_ensemble(self.place, _READY_S)
-            await_cluster(self.place, _READY_S)
+            await_ensemble(self.place, self._ready_s)
+            await_cluster(self.place, self._ready_s)
             settle_database(self.place)
 
     def _start(self, programs: list[Program]) -> None:
         start_programs(self.place, [one.name for one in programs])
-        await_ready(self.place, programs, _READY_S)
+        await_ready(self.place, programs, self._ready_s)
+
+    @property
+    def _ready_s(self) -> float:
+        return _READY_S + _READY_PER_SAMU_S * len(self.place.samus)
 
     def _meant(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
         names = match_programs(patterns, tuple(one.name for one in self.programs))

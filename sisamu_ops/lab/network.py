@@ -23,7 +23,6 @@ from sisamu_ops.lab.topology import (
     ROUTER,
     SITES,
     LabPlace,
-    addresses_on,
     gateway_of,
 )
 from sisamu_ops.model.errors import ConfigurationError, FailedError, RefusedError
@@ -211,7 +210,7 @@ def _link(place: LabPlace, network: str) -> None:
     )
     gateway = gateway_of(network, place.prefix)
     _ip_batch([f"addr add {gateway}/24 dev {network}", f"link set dev {network} up"], router)
-    addresses = [f"addr add {one}/24 dev eth0" for one in addresses_on(network, place.prefix)]
+    addresses = [f"addr add {one}/24 dev eth0" for one in place.addresses_on(network)]
     links = ["link set lo up", "link set eth0 up"]
     _ip_batch([*addresses, *links, f"route add default via {gateway}"], namespace)
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from sisamu_ops.lab.clock import clock_environment
 from sisamu_ops.lab.requirements import JARS, find_tool
 from sisamu_ops.lab.topology import (
+    CALL_SERVERS,
     DATABASE_ARBITER,
     DATABASE_NODES,
-    FENCED_HOSTS,
+    DESKS,
     GALERA_PORT,
     PHONES,
     PLATFORM_INSTANCES,
     SITE_HOSTS,
-    SSH_HOSTS,
     ZOOKEEPER_PORT,
     Host,
     LabPlace,
@@ -74,9 +74,10 @@ def all_programs(place: LabPlace, inventory: Path) -> tuple[Program, ...]:
         *(_zookeeper(place, host) for host in SITE_HOSTS),
         *(_mariadb(place, host) for host in DATABASE_NODES),
         _garbd(place, DATABASE_ARBITER),
-        *(_sshd(place, host) for host in SSH_HOSTS),
-        *(_kamailio(place, host) for host in FENCED_HOSTS),
+        *(_sshd(place, host) for host in place.ssh_hosts),
+        *(_kamailio(place, host) for host in (*place.fenced_hosts, *CALL_SERVERS)),
         *(_answerer(place, host, _instance(host)) for host in PLATFORM_INSTANCES),
+        _answerer(place, DESKS, "desks"),
         _answerer(place, PHONES, "phones"),
         *(_agent(place, host, inventory) for host in SITE_HOSTS),
     )

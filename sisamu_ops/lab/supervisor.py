@@ -170,10 +170,15 @@ def _environment(place: LabPlace, program: Program) -> str:
         **{name: os.environ[name] for name in SETTINGS if name in os.environ},
         **dict(program.environment),
     }
-    return ",".join(f"{name}={_escaped(value)}" for name, value in variables.items())
+    return ",".join(f"{name}={_quoted(value)}" for name, value in variables.items())
+
+
+def _quoted(text: str) -> str:
+    """Quote a value for the environment; JSON brings quotes of its own."""
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{_escaped(text)}{quote}"
 
 
 def _escaped(text: str) -> str:
-    """Double the percent signs, which supervisord expands; JSON brings quotes of its own."""
-    quote = "'" if '"' in text else '"'
-    return f"{quote}{text.replace('%', '%%')}{quote}"
+    """Double the percent signs, which supervisord expands."""
+    return text.replace("%", "%%")

@@ -1,5 +1,8 @@
 """The lab's address plan and names: which host stands on which network, under which address.
 
+Sites, routers and central servers are always the same; which SAMUs there are follows from the size
+`lab up` was asked for, and is noted below the lab's root (`roster`).
+
 Networks take 198.18.0.0/16, half of the range kept for tests of network equipment (RFC 2544,
 RFC 6890), so that no lab address can be a real one. Without namespaces the same plan is laid on
 loopback, 127.18.0.0/16. Phone numbers come from the blocks Arcep keeps for fiction
@@ -8,9 +11,10 @@ loopback, 127.18.0.0/16. Phone numbers come from the blocks Arcep keeps for fict
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -59,6 +63,8 @@ class LabSamu:
     """One SAMU of the lab and the two numbers its calls may be placed to."""
 
     samu_id: str
+    name: str
+    region: str
     gateway: Host
     number: str
     test_number: str
@@ -69,40 +75,36 @@ ROUTERS = tuple(Host(name=f"otn-{site}", network=site, number=11) for site in TE
 PLATFORM_INSTANCES = tuple(
     Host(name=f"npl-{site}", network=site, number=21) for site in TELEPHONY_SITES
 )
+#: The central call servers: they hand calls to the SAMUs' desk phones in degraded mode.
+CALL_SERVERS = tuple(Host(name=f"ccs-{site}", network=site, number=22) for site in TELEPHONY_SITES)
 #: The Galera cluster: two nodes with the data, and the one that only votes.
 DATABASE_NODES = tuple(Host(name=f"db-{site}", network=site, number=31) for site in TELEPHONY_SITES)
 DATABASE_ARBITER = Host(name="db-lille", network="lille", number=31)
 DATABASE_HOSTS = (*DATABASE_NODES, DATABASE_ARBITER)
 CARRIER = Host(name="carrier", network="carrier", number=10)
 OPS = Host(name="ops", network="ops", number=10)
+DESKS = Host(name="desks", network="samus", number=9)
 PHONES = Host(name="phones", network="samus", number=10)
 
 
-def _samu(samu_id: str, number: int, phone: str, test: str) -> LabSamu:
-    gateway = Host(name=f"samu-{samu_id}", network="samus", number=number)
-    return LabSamu(samu_id=samu_id, gateway=gateway, number=phone, test_number=test)
+def gateway(samu_id: str, place: int) -> Host:
+    """Return the gateway of a SAMU, the `place`th of its lab (from 0)."""
+    return Host(name=f"samu-{samu_id}", network="samus", number=11 + place)
 
 
+def _samu(place: int, samu_id: str, name: str, region: str, phone: str, test: str) -> LabSamu:
+    return LabSamu(
+        samu_id=samu_id, name=name, region=region, gateway=gateway(samu_id, place),
+        number=phone, test_number=test,
+    )  # fmt: skip
+
+
+#: The SAMUs of a lab of the usual size, as `inventories/lab` has them; the first of any lab.
 SAMUS = (
-    _samu("300", 11, "0465710300", "0465719300"),
-    _samu("680", 12, "0353010680", "0353019680"),
-    _samu("120", 13, "0536490120", "0536499120"),
+    _samu(0, "300", "Nîmes", "Occitanie", "0465710300", "0465719300"),
+    _samu(1, "680", "Mulhouse", "Grand Est", "0353010680", "0353019680"),
+    _samu(2, "120", "Rodez", "Occitanie", "0536490120", "0536499120"),
 )
-GATEWAYS = tuple(samu.gateway for samu in SAMUS)
-
-#: Hosts one logs into; the others only answer SIP.
-SSH_HOSTS = (*SITE_HOSTS, *ROUTERS, *GATEWAYS, *DATABASE_HOSTS)
-#: Hosts that change under a fence.
-FENCED_HOSTS = (*ROUTERS, *GATEWAYS)
-#: Hosts of the inventory, each with a directory of its own.
-INVENTORY_HOSTS = (*SSH_HOSTS, *PLATFORM_INSTANCES)
-ALL_HOSTS = (*INVENTORY_HOSTS, CARRIER, OPS, PHONES)
-
-
-def addresses_on(network: str, prefix: str) -> tuple[str, ...]:
-    """Return every address that stands on a network, without repetition."""
-    found = {host.address(prefix): None for host in ALL_HOSTS if host.network == network}
-    return tuple(found)
 
 
 def gateway_of(network: str, prefix: str) -> str:
@@ -112,11 +114,42 @@ def gateway_of(network: str, prefix: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LabPlace:
-    """Where one lab lives: its name, its root directory, the address prefix in force."""
+    """Where one lab lives: its name, its root directory, the address prefix and SAMUs in force."""
 
     name: str
     root: Path
     prefix: str
+    samus: tuple[LabSamu, ...] = SAMUS
+
+    @property
+    def gateways(self) -> tuple[Host, ...]:
+        """Return the SAMUs' gateways."""
+        return tuple(samu.gateway for samu in self.samus)
+
+    @property
+    def ssh_hosts(self) -> tuple[Host, ...]:
+        """Return the hosts one logs into; the others only answer SIP."""
+        return (*SITE_HOSTS, *ROUTERS, *self.gateways, *DATABASE_HOSTS)
+
+    @property
+    def fenced_hosts(self) -> tuple[Host, ...]:
+        """Return the hosts that change under a fence."""
+        return (*ROUTERS, *self.gateways)
+
+    @property
+    def inventory_hosts(self) -> tuple[Host, ...]:
+        """Return the hosts of the inventory, each with a directory of its own."""
+        return (*self.ssh_hosts, *PLATFORM_INSTANCES, *CALL_SERVERS)
+
+    @property
+    def all_hosts(self) -> tuple[Host, ...]:
+        """Return every host of the plan."""
+        return (*self.inventory_hosts, CARRIER, OPS, DESKS, PHONES)
+
+    def addresses_on(self, network: str) -> tuple[str, ...]:
+        """Return every address that stands on a network, without repetition."""
+        found = {h.address(self.prefix): None for h in self.all_hosts if h.network == network}
+        return tuple(found)
 
     @property
     def isolated(self) -> bool:
@@ -132,6 +165,11 @@ class LabPlace:
     def trust(self) -> Path:
         """Return the directory of what everybody may know: policy, signers, known hosts."""
         return self.root / "trust"
+
+    @property
+    def roster(self) -> Path:
+        """Return the file of the SAMUs this lab has."""
+        return self.root / "samus.json"
 
     @property
     def authority(self) -> Path:
@@ -184,9 +222,19 @@ def locate_lab(name: str | None = None) -> LabPlace:
             f"{root} cannot be a lab's root: `lab down` removes that directory",
             remedy="set SISAMU_LAB_ROOT to an absolute path at least two levels deep",
         )
-    return LabPlace(name=name, root=root, prefix=_prefix_in_force(root))
+    place = LabPlace(name=name, root=root, prefix=_prefix_in_force(root))
+    return replace(place, samus=_samus_in_force(place.roster))
 
 
 def _prefix_in_force(root: Path) -> str:
     record = root / "prefix"
     return record.read_text("ascii").strip() if record.exists() else NAMESPACE_PREFIX
+
+
+def _samus_in_force(roster: Path) -> tuple[LabSamu, ...]:
+    if not roster.exists():
+        return SAMUS
+    noted = json.loads(roster.read_text("utf-8"))
+    return tuple(
+        LabSamu(gateway=gateway(one["samu_id"], place), **one) for place, one in enumerate(noted)
+    )

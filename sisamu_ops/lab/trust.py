@@ -16,7 +16,6 @@ from sisamu_ops.lab.topology import (
     PLATFORM,
     SITE_HOSTS,
     SITES,
-    SSH_HOSTS,
     TELEPHONY_SITES,
     LabPlace,
 )
@@ -30,7 +29,7 @@ def establish_trust(place: LabPlace) -> None:
     place.trust.mkdir(parents=True, exist_ok=True)
     hosts = {
         host.address(place.prefix): _key(place.host_dir(host) / "ssh" / "host_ed25519", host.name)
-        for host in SSH_HOSTS
+        for host in place.ssh_hosts
     }
     operators = {name: _key(place.root / "operator" / name, name) for name in OPERATORS}
     sites = {

@@ -36,8 +36,8 @@ class CallRecord:
     """One call as its caller saw it; times are milliseconds since the Unix epoch.
 
     `via` is the router it was placed to, `answered_by` the answerer's own word
-    (`nominal;instance=paris`, `backup;samu=300`), `final_status` the SIP status of the final
-    answer, `ended` whether the caller's BYE was answered with 200.
+    (`nominal;instance=paris`, `degraded;samu=300`, `backup;samu=300`), `final_status` the SIP
+    status of the final answer, `ended` whether the caller's BYE was answered with 200.
     """
 
     call_id: str
@@ -56,12 +56,12 @@ class CallRecord:
 
     @property
     def path(self) -> str:
-        """Return the path that answered: `nominal`, `backup`, or nothing."""
+        """Return the path that answered: `nominal`, `degraded`, `backup`, or nothing."""
         return self.answered_by.partition(";")[0]
 
     @property
     def answering_samu(self) -> str:
-        """Return the SAMU whose own phones answered, when the answerer names one."""
+        """Return the SAMU whose phones or desks answered, when the answerer names one."""
         return self._answerer("samu")
 
     @property
@@ -94,6 +94,7 @@ class CallTally:
 
     attempted: int
     answered_nominal: int
+    answered_degraded: int
     answered_backup: int
     failed: int
     lost: int
@@ -137,6 +138,7 @@ def tally(records: Iterable[CallRecord], allowed: AllowedPaths = any_path) -> Ca
     return CallTally(
         attempted=len(judged),
         answered_nominal=sum(record.path == "nominal" for record in in_time),
+        answered_degraded=sum(record.path == "degraded" for record in in_time),
         answered_backup=sum(record.path == "backup" for record in in_time),
         failed=count(CallFlaw.FAILED),
         lost=count(CallFlaw.LOST),

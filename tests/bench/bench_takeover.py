@@ -39,7 +39,7 @@ from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.lab.certificates import CERTIFICATE, KEY
 from sisamu_ops.lab.lab import Lab
 from sisamu_ops.lab.readiness import is_listening
-from sisamu_ops.lab.topology import FENCED_HOSTS, SITE_HOSTS
+from sisamu_ops.lab.topology import SITE_HOSTS
 from sisamu_ops.leadership.lease import boottime_ns
 from tests.support.waiting import await_that
 
@@ -106,7 +106,7 @@ class Stage:
     def accepted_after(self, since_ns: int) -> int:
         """Return when the first fence accepted a seal after an instant, or 0."""
         instants = []
-        for host in FENCED_HOSTS:
+        for host in self.lab.place.fenced_hosts:
             record = self.lab.place.host_dir(host) / "fence/accepted.jsonl"
             for line in record.read_text().splitlines()[-8:]:
                 told = json.loads(line)

@@ -28,7 +28,7 @@ from sisamu_ops.journal.merkle import leaf_hash
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.lab import Lab
-from sisamu_ops.lab.topology import FENCED_HOSTS, SITES
+from sisamu_ops.lab.topology import ROUTERS, SAMUS, SITES
 from sisamu_ops.model.errors import IntegrityError, SisamuError
 from sisamu_ops.model.token import Token
 from tests.campaign.history import (
@@ -44,6 +44,8 @@ from tests.campaign.history import (
 
 _Read = TypeVar("_Read")
 _COPY_TRIES = 20
+#: The targets of the lab a campaign runs on, which is of the usual size.
+FENCED_HOSTS = (*ROUTERS, *(samu.gateway for samu in SAMUS))
 
 
 def gather(

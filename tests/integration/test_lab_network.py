@@ -13,7 +13,6 @@ import pytest
 
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab.readiness import await_ensemble
-from sisamu_ops.lab.topology import INVENTORY_HOSTS, SAMUS, SSH_HOSTS
 from tests.support.lab import delivers, reaches
 
 PARIS, OTN_PARIS, LYON, LILLE = (f"198.18.{end}" for end in ("1.10", "1.11", "2.10", "3.10"))
@@ -75,7 +74,7 @@ def test_every_host_takes_a_login_under_its_own_key(linked: Lab) -> None:
     its own: nothing of what root's shell does on this machine.
     """
     place = linked.place
-    for host in SSH_HOSTS:
+    for host in place.ssh_hosts:
         command = [
             *place.entering("ops"), "ssh", "-F", "none", "-i", f"{place.root}/operator/id_ed25519",
             "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
@@ -106,11 +105,11 @@ def test_the_inventory_says_what_the_lab_is(linked: Lab) -> None:
     environment = {**os.environ, "SISAMU_LAB_NAME": linked.place.name}
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     hosts = json.loads(run.stdout)["_meta"]["hostvars"]
-    assert set(hosts) == {host.name for host in INVENTORY_HOSTS}
-    for host in INVENTORY_HOSTS:
+    assert set(hosts) == {host.name for host in linked.place.inventory_hosts}
+    for host in linked.place.inventory_hosts:
         ends = hosts[host.name]["ansible_host"]
         assert ends == host.address("{{ lab_prefix }}")
-    for samu in SAMUS:
+    for samu in linked.place.samus:
         said = hosts[samu.gateway.name]
         numbers = (said["samu_id"], said["samu_number"], said["samu_test_number"])
         assert numbers == (samu.samu_id, samu.number, samu.test_number)

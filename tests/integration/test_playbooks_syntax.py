@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import pytest
 from tests.support.playbooks import PLAYBOOKS, ROOT, environment
 
 VERBS = ("switchover", "failover", "failback")
+ALL = (*VERBS, "check", "prove")
 GOOD = {"sisamu_samus": "300", "sisamu_to": "backup", "sisamu_token": "4294967296.1"}
 
 
-def play(verb: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def play(
+    verb: str, *arguments: str, inventory: str = "lab", **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run as an operator would by hand, from the project's directory, without our ansible.cfg."""
     extra = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
-    command = ["ansible-playbook", "-i", "inventories/lab", *extra, *arguments]
+    command = ["ansible-playbook", "-i", f"inventories/{inventory}", *extra, *arguments]
     return subprocess.run(
         [*command, str(PLAYBOOKS / f"samu_{verb}.yml")],
         cwd=ROOT,
@@ -27,11 +31,12 @@ def play(verb: str, *arguments: str, **variables: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL)
 def test_each_playbook_is_sound(verb: str) -> None:
-    """Ansible takes each playbook's syntax, with the lab's inventory."""
-    run = play(verb, "--syntax-check", **GOOD)
-    assert run.returncode == 0, run.stderr
+    """Ansible takes each playbook's syntax, with the lab's inventory and with the nation's."""
+    for inventory in ("lab", "national"):
+        run = play(verb, "--syntax-check", inventory=inventory, **GOOD)
+        assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -46,12 +51,12 @@ def test_everything_missing_is_said_at_once(verb: str) -> None:
 
 def test_every_bad_value_has_its_message_at_once() -> None:
     """Values out of bounds are named, with those that would do, before any target is touched."""
-    wrong = {"sisamu_samus": "999", "sisamu_to": "degraded", "sisamu_token": "7"}
+    wrong = {"sisamu_samus": "999", "sisamu_to": "sideways", "sisamu_token": "7"}
     run = play("switchover", **wrong, sisamu_routers="otn-nowhere")
     told = " ".join((run.stdout + run.stderr).split())
     assert run.returncode == 2 and "PLAY [Arm" not in told
     for said in (
-        "no SAMU 999; it has 300", "sisamu_to must be backup or nominal", "EPOCH.INDEX",
+        "no SAMU 999; it has 300", "sisamu_to must be backup or degraded or nominal", "EPOCH.INDEX",
         "not otn-nowhere; there are otn-paris, otn-lyon",
     ):  # fmt: skip
         assert said in told
@@ -69,6 +74,29 @@ def test_a_failback_goes_to_nominal_only() -> None:
     """Failback is the return to nominal; another wish is refused."""
     run = play("failback", **GOOD)
     assert run.returncode == 2 and "sisamu_to must be nominal" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "variables", "said"),
+    [
+        ("failover", {"sisamu_order": ["backup", "sideways"]}, "must be backup or degraded"),
+        ("failover", {"sisamu_order": []}, "sisamu_order names no mode"),
+        ("switchover", {"sisamu_moves": {"999": "backup"}}, "no SAMU 999"),
+        ("switchover", {"sisamu_moves": {"300": "sideways"}}, "must be backup or degraded"),
+        ("prove", {"sisamu_expected": {"300": "unknown"}}, "must be backup or degraded"),
+        ("prove", {}, "sisamu_samus is missing"),
+        ("check", {"sisamu_samus": "300", "sisamu_to": "backup", "sisamu_token": "1.1"},
+         "sisamu_token_after is missing"),
+    ],
+)  # fmt: skip
+def test_what_a_playbook_is_given_in_other_forms_is_checked_as_well(
+    verb: str, variables: dict[str, object], said: str
+) -> None:
+    """Orders, moves and expectations name SAMUs of the inventory and modes there are."""
+    given = {"sisamu_samus": "300", "sisamu_token": "1.1"} if verb == "failover" else {}
+    run = play(verb, "-e", json.dumps({**given, **variables}))
+    told = " ".join((run.stdout + run.stderr).split())
+    assert run.returncode == 2 and said in told and "Traceback" not in told
 
 
 def deploy(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

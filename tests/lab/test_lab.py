@@ -15,6 +15,7 @@ from sisamu_ops.chaos import inject, parse_fault
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab import lab as lab_module
 from sisamu_ops.lab.supervisor import supervisor_answers
+from sisamu_ops.lab.topology import CALL_SERVERS
 from sisamu_ops.model.errors import RefusedError
 from sisamu_ops.telephony.ledger import tally
 from tests.support.lab import (
@@ -28,6 +29,7 @@ from tests.support.lab import (
     invite,
     kamcmd,
     set_mode,
+    stopped,
     traces,
 )
 
@@ -42,7 +44,8 @@ def healthy(request: pytest.FixtureRequest) -> Iterator[None]:
         assert not status.cuts
         assert not [p for p in status.programs if not p.running and not p.name.startswith("agent")]
         for router in ROUTER_NAMES:
-            assert "backup" not in kamcmd(lab, router, "htable.dump", "samu_mode")
+            modes = kamcmd(lab, router, "htable.dump", "samu_mode")
+            assert "backup" not in modes and "degraded" not in modes
 
 
 @pytest.fixture
@@ -142,6 +145,25 @@ def test_without_namespaces_the_lab_runs_on_loopback(
     assert traces(spare) == []
 
 
+def test_a_larger_lab_serves_all_its_samus(spare: Lab) -> None:
+    """Twelve SAMUs: every one is answered on each path; `up` keeps the size or says what to do."""
+    spare.up(agents=False, samus=12)
+    again = Lab(spare.place.name)
+    again.up(agents=False)
+    assert again.inventory == spare.place.root / "inventory"
+    with pytest.raises(RefusedError, match="has 12 SAMUs"):
+        again.up(agents=False, samus=3)
+    numbers = {samu.samu_id: samu.test_number for samu in again.place.samus}
+    for samu_id in numbers:
+        set_mode(again, "backup", samu_id)
+        arm(again, samu_id=samu_id)
+    records = again.calls(rate_per_s=48, duration_s=1, hold_ms=0, samus=numbers)
+    assert {r.answered_by for r in records} == {f"backup;samu={samu_id}" for samu_id in numbers}
+    assert tally(records).misrouted == 0
+    again.down()
+    assert len(again.place.samus) == len(Lab(spare.place.name).place.samus) == 3
+
+
 def test_an_unarmed_gateway_answers_503(lab: Lab) -> None:
     """A gateway is unarmed when the lab comes up, and refuses new calls until armed."""
     address = NIMES.gateway.address(lab.place.prefix)
@@ -194,6 +216,33 @@ def test_a_dead_instance_is_replaced_by_the_other(lab: Lab) -> None:
         lab.start(("npl-paris",))
     assert {r.instance for r in records} == {"lyon"}
     assert tally(records).lost == 0
+
+
+def test_degraded_calls_reach_the_desks_through_each_routers_own_call_server(lab: Lab) -> None:
+    """In degraded mode a SAMU's own desks answer; with a call server killed, through the other."""
+    set_mode(lab, "degraded")
+    try:
+        records = calls(lab)
+        with stopped(lab, "ccs-paris"):
+            rerouted = calls(lab, duration_s=0.5)
+            with stopped(lab, "ccs-lyon"):
+                dead = tally(calls(lab, duration_s=0.2))
+    finally:
+        set_mode(lab, "nominal")
+    assert {r.answered_by for r in (*records, *rerouted)} == {"degraded;samu=300"}
+    assert tally(records).answered_degraded == 20
+    slowest = {via: max(r.pdd_ms or 0 for r in rerouted if r.via == via) for via in ROUTER_NAMES}
+    assert slowest["otn-lyon"] < 800 <= slowest["otn-paris"]
+    assert (dead.failed, dead.lost) == (4, 4)
+
+
+def test_a_call_server_serves_every_samu_and_no_unknown_number(lab: Lab) -> None:
+    """No arming there: each number of a SAMU is answered, another is not known."""
+    for server in CALL_SERVERS:
+        address = server.address(lab.place.prefix)
+        for number in (NIMES.number, NIMES.test_number):
+            assert invite(lab, address, number) == "SIP/2.0 200 OK"
+        assert invite(lab, address, "0465719999") == "SIP/2.0 404 Unknown Number"
 
 
 def test_a_dead_platform_is_counted(lab: Lab) -> None:

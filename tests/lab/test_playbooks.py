@@ -1,15 +1,17 @@
-"""The three playbooks against the lab: in order, stopped by doubt, never blocked in a rescue."""
+"""The playbooks against the lab: in order, stopped by doubt, never blocked in a rescue."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from sisamu_ops.lab import Lab
+from tests.support.lab import stopped
 from tests.support.playbooks import (
     TARGETS,
     Run,
@@ -23,7 +25,9 @@ from tests.support.playbooks import (
 
 ROUTERS = ("otn-paris", "otn-lyon")
 ON_BACKUP = ("backup", "backup")
+ON_DEGRADED = ("degraded", "degraded")
 ON_NOMINAL = ("nominal", "nominal")
+ARMED, UNARMED = ("armed", "armed"), ("unarmed", "unarmed")
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +53,9 @@ def targets(fenced: Lab) -> Lab:
     return fenced
 
 
-@contextmanager
-def stopped(lab: Lab, *programs: str) -> Iterator[None]:
-    lab.stop(programs, kill=True)
-    try:
-        yield
-    finally:
-        lab.start(programs)
+def routed(lab: Lab, samu_id: str = "300") -> list[tuple[str, str]]:
+    """Return what each router holds for a SAMU: running, durable."""
+    return [held(lab, router, samu_id) for router in ROUTERS]
 
 
 def tokens_taken(lab: Lab, host: str) -> bool:
@@ -107,6 +107,15 @@ def check_events(run: Run) -> None:
     counted = run.events[-1]["stats"]["otn-paris"]
     assert counted == {"ok": 2, "changed": 1, "failed": 0, "unreachable": 0}
     assert "0465719300" not in str(run.events)
+
+
+def test_a_gateway_tells_the_age_of_its_directory(targets: Lab) -> None:
+    """Of the file its desk phones use, which another `up` does not write again."""
+    directory = targets.place.host_dir("samu-300") / "directory.csv"
+    os.utime(directory, ns=(0, 1_700_000_000_123_000_000))
+    targets.up(agents=False)
+    assert ask_fence(targets, "samu-300", "read")["directory_at"] == 1_700_000_000_123
+    assert ask_fence(targets, "otn-paris", "read")["directory_at"] is None
 
 
 def test_a_gateway_that_cannot_be_armed_stops_a_switchover(targets: Lab) -> None:
@@ -208,7 +217,8 @@ def test_a_failback_proves_the_platform_first(targets: Lab) -> None:
                 targets, "failback", samus="300", to="nominal", token="5.1", call_timeout_ms=1000
             )
         assert blocked.code != 0 and blocked.fences() == []
-        assert "the national platform is not proved" in blocked.output
+        assert {verdict for _, _, verdict in blocked.calls()} == {"silent"}
+        assert "test call for SAMU 300 not answered" in blocked.output
         assert [held(targets, router) for router in ROUTERS] == [ON_BACKUP] * 2
         run = run_playbook(
             targets, "failback", samus="300", to="nominal", token="5.2", call_timeout_ms=2000
@@ -217,16 +227,192 @@ def test_a_failback_proves_the_platform_first(targets: Lab) -> None:
     assert [held(targets, router) for router in ROUTERS] == [ON_NOMINAL] * 2
 
 
+def test_a_switchover_to_degraded_leaves_the_gateway_disarmed(targets: Lab) -> None:
+    """From backup to the desks: call servers proved, routers moved and proved, gateways last."""
+    run_playbook(targets, "switchover", samus="300,680", to="backup", token="5.1")
+    run = run_playbook(
+        targets, "switchover", samus="300,680", to="degraded", gateways=["samu-300"], token="5.2"
+    )
+    assert run.code == 0, run.output
+    assert run.fences() == [("otn-paris", "done"), ("otn-lyon", "done"), ("samu-300", "done")]
+    servers = [(e["host"], e["samu"], e["result"]["answered_by"])
+               for e in run.of("call") if e["via"] == "call-server"]  # fmt: skip
+    assert sorted(servers) == [
+        (server, samu_id, f"degraded;samu={samu_id}")
+        for server in ("ccs-lyon", "ccs-paris")
+        for samu_id in ("300", "680")
+    ]
+    through = [(e["host"], e["samu"], e["result"]["verdict"])
+               for e in run.of("call") if e["via"] == "router"]  # fmt: skip
+    assert through == [(r, s, "expected") for r in ROUTERS for s in ("300", "680")]
+    assert routed(targets) == routed(targets, "680") == [ON_DEGRADED] * 2
+    assert (held(targets, "samu-300"), held(targets, "samu-680", "680")) == (UNARMED, ARMED)
+
+
+def test_a_switchover_moves_each_samu_to_a_mode_of_its_own(targets: Lab) -> None:
+    """`sisamu_moves` names them: every path is proved before the first router is spoken to."""
+    moves = {"300": "backup", "680": "degraded"}
+    with stopped(targets, "ccs-paris", "ccs-lyon"):
+        blocked = run_playbook(targets, "switchover", moves=moves, token="5.1")
+    assert blocked.code != 0 and blocked.fences() == []
+    assert "SAMU 680 not answered" in blocked.output
+    with stopped(targets, "ccs-lyon"):
+        run = run_playbook(targets, "switchover", moves=moves, token="5.2")
+    assert run.code == 0, run.output  # one call server is enough
+    order = [("samu-300", "done"), *((router, "done") for router in ROUTERS)]
+    assert run.fences() == [*order, ("samu-680", "done")]
+    assert (routed(targets), routed(targets, "680")) == ([ON_BACKUP] * 2, [ON_DEGRADED] * 2)
+    assert routed(targets, "120") == [ON_NOMINAL] * 2
+
+
+def choices(run: Run) -> dict[str, str]:
+    return {event["samu"]: event["to"] for event in run.of("choice")}
+
+
+@pytest.mark.parametrize(
+    ("order", "dead", "unenrolled", "to", "why"),
+    [
+        (["backup", "degraded"], (), (), "backup", "backup is proved"),
+        (["backup", "degraded"], (), ("samu-300",), "degraded", "backup refuses calls; degraded"),
+        (["backup", "degraded"], ("samu-300",), (), "degraded", "backup is silent; degraded is"),
+        (["degraded", "backup"], (), (), "degraded", "degraded is proved"),
+        (["degraded", "backup"], ("ccs-*",), (), "backup", "degraded is silent; backup is proved"),
+        (["degraded", "backup"], ("desks",), (), "backup", "degraded refuses calls; backup is"),
+        (["degraded", "backup"], ("ccs-*",), ("samu-300",), "degraded", "taken unproved"),
+        (["degraded", "backup"], ("ccs-*", "samu-300"), (), "backup", "backup is taken unproved"),
+        (["nominal", "backup"], ("npl-*", "phones"), (), "nominal", "nominal is taken unproved"),
+        (["backup", "degraded"], ("desks",), ("samu-300",), "", "left where it is"),
+    ],
+)  # fmt: skip
+def test_a_rescue_takes_the_first_path_that_is_proved(
+    order: list[str], dead: tuple[str, ...], unenrolled: tuple[str, ...], to: str, why: str,
+    targets: Lab,
+) -> None:  # fmt: skip
+    """Else the last that does not refuse calls; a SAMU whose every path refuses stays."""
+    for host in unenrolled:
+        forget_fence(targets, host)
+    with stopped(targets, *dead) if dead else nullcontext():
+        run = run_playbook(targets, "failover", samus="300", order=order, token="5.1")
+    (told,) = run.of("choice")
+    assert (told["samu"], told["host"], told["to"]) == ("300", "samu-300", to)
+    assert why in told["why"]
+    assert routed(targets) == [(to or "nominal",) * 2] * 2
+    proved = "proved by a test call" in why or "is proved" in told["why"]
+    assert (run.code == 0) is proved, run.output
+    if order[0] == to != "backup" and proved:
+        assert "samu-300" not in dict(run.fences())  # it was not needed, and is left alone
+
+
+def test_each_samu_is_rescued_by_what_its_own_calls_prove(targets: Lab) -> None:
+    """A dead gateway sends its SAMU to the desks and holds up nobody; the others go to backup."""
+    with stopped(targets, "samu-680"):
+        run = run_playbook(
+            targets, "failover", samus=["300", "680", "120"], order=["backup", "degraded"],
+            token="5.1",
+        )  # fmt: skip
+    assert run.code == 0, run.output
+    assert choices(run) == {"300": "backup", "680": "degraded", "120": "backup"}
+    assert routed(targets, "680") == [ON_DEGRADED] * 2
+    assert routed(targets) == routed(targets, "120") == [ON_BACKUP] * 2
+    assert run.seconds < 15
+
+
+def test_a_failover_to_central_telephony_does_not_touch_gateways(targets: Lab) -> None:
+    """An armed gateway stays armed: what is not needed is not waited for."""
+    run_playbook(targets, "switchover", samus="300", to="backup", token="5.1")
+    run = run_playbook(targets, "failover", samus="300", to="nominal", token="5.2")
+    assert run.code == 0, run.output
+    assert run.fences() == [(router, "done") for router in ROUTERS] or run.fences() == [
+        (router, "done") for router in reversed(ROUTERS)
+    ]
+    assert (routed(targets), held(targets, "samu-300")) == ([ON_NOMINAL] * 2, ARMED)
+
+
+def test_prove_calls_every_samu_through_every_router(targets: Lab) -> None:
+    """Nothing is changed; what is answered elsewhere than expected fails, and is named."""
+    for router in ROUTERS:
+        ask_fence(targets, router, "apply", "1.1", {"300": "degraded"})
+    run = run_playbook(targets, "prove", expected={"300": "degraded", "680": "nominal"})
+    assert run.code == 0, run.output
+    told = {(e["host"], e["via"], e["samu"], e["result"]["verdict"]) for e in run.of("call")}
+    assert told == {(r, "router", s, "expected") for r in ROUTERS for s in ("300", "680")}
+    ask_fence(targets, "otn-lyon", "apply", "1.2", {"300": "nominal"})
+    deviating = run_playbook(targets, "prove", expected={"300": "degraded", "680": "nominal"})
+    assert deviating.code != 0
+    assert {(e["host"], e["samu"]) for e in deviating.of("call")
+            if e["result"]["verdict"] == "elsewhere"} == {("otn-lyon", "300")}  # fmt: skip
+    assert run.fences() == deviating.fences() == []
+
+
+def test_check_proves_a_gateway_and_leaves_it_as_it_was(targets: Lab) -> None:
+    """Armed, called, disarmed again; what was armed before stays armed. No router is touched."""
+    ask_fence(targets, "samu-680", "apply", "1.1", {"680": "armed"})
+    tokens = {"token": "5.1", "token_after": "5.2"}
+    run = run_playbook(targets, "check", samus="300,680", to="backup", **tokens)
+    assert run.code == 0, run.output
+    assert {(e["samu"], e["result"]["answered_by"]) for e in run.of("call")} == {
+        ("300", "backup;samu=300"), ("680", "backup;samu=680"),
+    }  # fmt: skip
+    assert sorted(run.fences()) == [("samu-300", "done")] * 2 + [("samu-680", "done")]
+    assert (held(targets, "samu-300"), held(targets, "samu-680", "680")) == (UNARMED, ARMED)
+    assert not any(tokens_taken(targets, router) for router in ROUTERS)
+
+
+def test_check_disarms_whatever_came_of_its_calls(targets: Lab) -> None:
+    """A gateway that cannot serve is told, and is not left armed."""
+    with stopped(targets, "phones"):
+        run = run_playbook(
+            targets, "check", samus="300", to="backup", token="5.1", token_after="5.2"
+        )
+    assert run.code != 0 and run.calls() == [("samu-300", "gateway", "refused")]
+    assert "SAMU 300 refused with 503" in run.output
+    assert held(targets, "samu-300") == UNARMED
+
+
+def test_check_of_degraded_calls_the_call_servers(targets: Lab) -> None:
+    """No token is needed where nothing is changed."""
+    run = run_playbook(targets, "check", samus="300", to="degraded")
+    assert run.code == 0, run.output
+    assert sorted(run.calls()) == [
+        ("ccs-lyon", "call-server", "expected"),
+        ("ccs-paris", "call-server", "expected"),
+    ]
+    with stopped(targets, "desks"):
+        assert run_playbook(targets, "check", samus="300", to="degraded").code != 0
+
+
 def test_check_mode_tells_and_changes_nothing(targets: Lab) -> None:
     """`--check` reads every fence, says what would change and lists the calls as not evaluated."""
     run = run_playbook(
         targets, "switchover", "--check", "--diff", samus="300", to="backup", token="5.1"
     )
     assert run.code == 0, run.output
-    assert run.of("call") == [] and '"backup"' in run.output
-    assert run.output.count("not evaluated in check mode") == 3
+    assert run.of("call") == run.of("fence") == [] and '"backup"' in run.output
+    assert [(e["host"], e["before"]["300"], e["after"]["300"]) for e in run.of("preview")] == [
+        ("samu-300", ["unarmed"] * 2, ["armed"] * 2),
+        *((router, ["nominal"] * 2, ["backup"] * 2) for router in ROUTERS),
+    ]
+    assert [(e["host"], e["what"]) for e in run.of("not-evaluated")] == [
+        ("localhost", "test calls by gateway for SAMU 300"),
+        *((router, "test calls by router for SAMU 300") for router in ROUTERS),
+    ]
     back = run_playbook(targets, "failback", "--check", samus="300", to="nominal", token="5.1")
     assert back.code == 0, back.output
+    assert [e["host"] for e in back.of("preview")] == [*ROUTERS, "samu-300"]
     assert not any(tokens_taken(targets, host) for host in TARGETS)
     stale = run_playbook(targets, "switchover", "--check", samus="300", to="backup", token="0.1")
     assert stale.code != 0 and "older-token" in stale.output
+    assert "older-token" in stale.of("preview")[0]["problem"]
+
+
+def test_check_mode_of_a_rescue_says_that_its_choice_depends_on_calls(targets: Lab) -> None:
+    """It shows the first mode of the order, and chooses nothing."""
+    order = ["degraded", "backup"]
+    run = run_playbook(targets, "failover", "--check", samus="300", order=order, token="5.1")
+    assert run.code == 0, run.output
+    assert run.of("choice") == run.of("call") == []
+    told = [e["what"] for e in run.of("not-evaluated") if e["host"] == "samu-300"]
+    assert len(told) == 1 and told[0].startswith("SAMU 300: which path is taken depends on")
+    shown = {e["host"]: e["after"]["300"][0] for e in run.of("preview")}
+    assert shown == {"samu-300": "armed", "otn-paris": "degraded", "otn-lyon": "degraded"}
+    assert not any(tokens_taken(targets, host) for host in TARGETS)

@@ -54,6 +54,16 @@ def backup_ready(lab: Lab) -> Iterator[None]:
         arm(lab, "unarmed")
 
 
+@contextmanager
+def stopped(lab: Lab, *programs: str) -> Iterator[None]:
+    """Kill programs, and start them again afterwards."""
+    lab.stop(programs, kill=True)
+    try:
+        yield
+    finally:
+        lab.start(programs)
+
+
 def calls(
     lab: Lab, duration_s: float = 1, rate_per_s: float = 20, hold_ms: int = 300
 ) -> list[CallRecord]:

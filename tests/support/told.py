@@ -41,6 +41,7 @@ DATA: dict[str, dict[str, Any]] = {
         "id": "switchover-2", "digest": "d5", "verb": "switchover", "reason": "maintenance",
         "samus": ["300", "680"], "to": "backup", "until": "2026-01-02T04:04:05.000Z",
         "needs": "2 SAMUs are more than 1: it needs a second signature",
+        "rules": ["second-signature"],
         "request": {"document": "{}", "signature": "s", "principal": "oncall@lab",
                     "namespace": "sisamu-request"},
     },

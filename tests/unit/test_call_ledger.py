@@ -22,6 +22,7 @@ GOOD = CallRecord(
 SILENT = replace(GOOD, answered_at_ms=None, answered_by="", final_status=None, ended=False)
 REFUSED = replace(SILENT, final_status=503)
 BACKUP = replace(GOOD, answered_by="backup;samu=300")
+DEGRADED = replace(GOOD, answered_by="degraded;samu=300")
 
 
 def only_nominal(samu_id: str, at_ms: int) -> frozenset[str]:
@@ -37,6 +38,7 @@ def backup_from_1_000_000(samu_id: str, at_ms: int) -> frozenset[str]:
     [
         (GOOD, set()),
         (BACKUP, set()),
+        (DEGRADED, set()),
         (SILENT, {CallFlaw.LOST}),
         (REFUSED, {CallFlaw.LOST, CallFlaw.FAILED}),
         (replace(GOOD, ended=False), {CallFlaw.CUT}),
@@ -44,6 +46,7 @@ def backup_from_1_000_000(samu_id: str, at_ms: int) -> frozenset[str]:
         (replace(GOOD, answered_at_ms=1_005_001), {CallFlaw.LOST}),
         (replace(GOOD, answered_at_ms=1_005_001, ended=False), {CallFlaw.LOST}),
         (replace(BACKUP, answered_by="backup;samu=680"), {CallFlaw.MISROUTED}),
+        (replace(DEGRADED, answered_by="degraded;samu=680"), {CallFlaw.MISROUTED}),
         (replace(GOOD, answered_by=""), {CallFlaw.MISROUTED}),
         (replace(BACKUP, answered_by="backup;samu=680", ended=False),
          {CallFlaw.MISROUTED, CallFlaw.CUT}),
@@ -55,8 +58,9 @@ def test_each_end_of_a_call_has_its_flaws(record: CallRecord, flaws: set[CallFla
 
 
 def test_a_path_the_mode_did_not_allow_is_misrouted() -> None:
-    """An answer on backup is misrouted while the SAMU's mode prescribes nominal."""
+    """An answer on another path is misrouted while the SAMU's mode prescribes nominal."""
     assert classify(BACKUP, only_nominal) == {CallFlaw.MISROUTED}
+    assert classify(DEGRADED, only_nominal) == {CallFlaw.MISROUTED}
     assert classify(GOOD, only_nominal) == set()
 
 
@@ -69,10 +73,12 @@ def test_the_path_is_judged_by_when_the_call_was_placed() -> None:
 
 def test_every_call_is_either_answered_in_time_or_lost() -> None:
     """Attempted is the sum of answered and lost, and failed calls are among the lost."""
-    counted = tally([GOOD, GOOD, BACKUP, SILENT, REFUSED, replace(GOOD, ended=False)])
+    counted = tally([GOOD, GOOD, DEGRADED, DEGRADED, BACKUP, SILENT, REFUSED,
+                     replace(GOOD, ended=False)])  # fmt: skip
     assert counted.to_json() == {
-        "attempted": 6,
+        "attempted": 8,
         "answered_nominal": 3,
+        "answered_degraded": 2,
         "answered_backup": 1,
         "failed": 1,
         "lost": 2,

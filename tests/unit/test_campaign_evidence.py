@@ -14,10 +14,10 @@ import pytest
 
 from sisamu_ops.journal.keys import write_policy
 from sisamu_ops.journal.merkle import leaf_hash
-from sisamu_ops.lab.topology import FENCED_HOSTS, SITES
+from sisamu_ops.lab.topology import SITES
 from tests.campaign.__main__ import main
 from tests.campaign.checker import check
-from tests.campaign.evidence import read_history
+from tests.campaign.evidence import FENCED_HOSTS, read_history
 from tests.campaign.history import LeaseLine
 from tests.support.fence import make_target
 from tests.support.history import STORY, good_history

@@ -271,6 +271,22 @@ def test_a_wrong_configuration_is_an_error(target: Target, configuration: object
         target.ask("apply", "1.1", BACKUP)
 
 
+def test_a_gateways_directory_is_told_with_its_age(target: Target) -> None:
+    """Milliseconds since 1970 of its last synchronisation; nothing when it is missing."""
+    path = target.directory / "fence.json"
+    assert target.ask("read")["directory_at"] is None
+    directory = target.home / "directory.csv"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"directory": str(directory)}))
+    assert target.ask("read")["directory_at"] is None
+    directory.touch()
+    os.utime(directory, ns=(0, 1_700_000_000_123_456_789))
+    told = [target.ask("read"), target.ask("seal", "1.1")]
+    assert [answer["directory_at"] for answer in told] == [1_700_000_000_123] * 2
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"directory": 7}))
+    assert target.ask("read")["directory_at"] is None
+    assert target.ask("apply", "1.2", BACKUP)["outcome"] == "done"
+
+
 def test_every_acceptance_and_outcome_is_on_record(target: Target) -> None:
     """accepted.jsonl tells what was accepted before its effect, and what came of it."""
     target.ask("apply", "1.1", BACKUP)

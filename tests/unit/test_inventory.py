@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,8 @@ from supervisor.options import expand
 
 from sisamu_ops.doors.inventory import load_platform
 from sisamu_ops.lab import topology
-from sisamu_ops.lab.supervisor import _escaped
+from sisamu_ops.lab.roster import choose_samus, write_inventory
+from sisamu_ops.lab.supervisor import _quoted
 from sisamu_ops.leadership.contending import check_votes
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform, SiteRole
@@ -24,6 +28,11 @@ from sisamu_ops.model.safety import OutsideNominal, Safety
 pytestmark = pytest.mark.filterwarnings("ignore:AnsibleCollectionFinder")
 
 LAB = Path(__file__).resolve().parents[2] / "inventories/lab"
+NATIONAL = LAB.with_name("national")
+#: RFC 5737 and RFC 2544; and the blocks Arcep keeps for fiction.
+RESERVED = [ip_network(one) for one in
+            ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")]  # fmt: skip
+FICTION = ("046571", "035301", "053649", "019900", "026191", "063998")
 PREFIX = topology.NAMESPACE_PREFIX
 
 
@@ -54,7 +63,7 @@ def test_the_sites_are_those_of_the_plan(lab: Platform, place: topology.LabPlace
 
 def test_the_targets_are_those_of_the_plan(lab: Platform, place: topology.LabPlace) -> None:
     """Every fenced host is a target at its address, with its own fence."""
-    fenced = {host.name: host for host in topology.FENCED_HOSTS}
+    fenced = {host.name: host for host in place.fenced_hosts}
     assert set(lab.targets) == set(fenced)
     assert lab.routers == tuple(host.name for host in topology.ROUTERS)
     assert lab.platform_instances == tuple(host.name for host in topology.PLATFORM_INSTANCES)
@@ -101,6 +110,75 @@ def test_a_lab_on_loopback_has_no_namespace(place: topology.LabPlace) -> None:
         *(t.address for t in lab.targets.values()),
     ]
     assert all(address.startswith(topology.LOOPBACK_PREFIX + ".") for address in addresses)
+
+
+# --- larger labs, and the nation ----------------------------------------------------------
+
+
+def test_a_larger_lab_has_an_inventory_of_its_plan(place: topology.LabPlace) -> None:
+    """Every SAMU of the plan, at its gateway's address, and all else as in the usual lab."""
+    larger = replace(place, samus=choose_samus(102, NATIONAL))
+    written, usual = load_platform(write_inventory(larger, LAB)), load_platform(LAB)
+    assert {s.samu_id: (s.name, s.region, s.number, s.test_number, s.gateway)
+            for s in written.samus.values()} == {
+        s.samu_id: (s.name, s.region, s.number, s.test_number, s.gateway.name)
+        for s in larger.samus
+    }  # fmt: skip
+    for host in larger.fenced_hosts:
+        assert written.targets[host.name].address == host.address(PREFIX)
+    assert (written.policy, written.sites, written.routers, written.database) == (
+        usual.policy, usual.sites, usual.routers, usual.database,
+    )  # fmt: skip
+    for samu_id, samu in usual.samus.items():
+        assert written.samus[samu_id] == samu
+
+
+@pytest.fixture(scope="module")
+def nation() -> Platform:
+    return load_platform(NATIONAL)
+
+
+def test_the_nation_has_its_samus(nation: Platform) -> None:
+    """All 102, with the identifiers that are public; two departments have two each."""
+    known = set(nation.samus)
+    assert len(known) == 102
+    assert all(re.fullmatch(r"[0-9][0-9AB]{2}", samu_id) for samu_id in known)
+    assert known >= {"300", "680", "750", "76B", "971", "64A", "64B", "76A", "2A0", "2B0"}
+    assert nation.samus["300"].name == "Nîmes"
+    assert len({samu.region for samu in nation.samus.values()}) == 18
+    assert all(samu.bridge for samu in nation.samus.values())
+    check_votes(nation)
+
+
+def test_the_nations_databases_are_asked_as_a_rac(nation: Platform) -> None:
+    """Two nodes at each telephony site, and a voting file at every site."""
+    assert nation.database is not None
+    assert nation.database.kind == "oracle_rac"
+    assert set(nation.database.voting_files.values()) == set(nation.sites)
+    assert {host.site for host in nation.database.hosts.values()} == {"paris", "lyon"}
+
+
+def test_nobody_of_the_nation_can_be_reached_or_called(nation: Platform) -> None:
+    """Addresses are those kept for documentation and tests, numbers those kept for fiction."""
+    hosts = [s.address for s in nation.sites.values()], [t.address for t in nation.targets.values()]
+    addresses = [ip_address(one) for one in chain(*hosts)]
+    assert len(set(addresses)) == len(addresses) == 3 + 2 + 102
+    assert not [one for one in addresses if not any(one in kept for kept in RESERVED)]
+    numbers = [
+        number
+        for s in nation.samus.values()
+        for number in (s.number, s.test_number, *s.fallback_numbers)
+    ]
+    assert len(set(numbers)) == len(numbers) == 4 * 102
+    written = re.findall(r"\b0\d{9}\b", "".join(f.read_text() for f in NATIONAL.rglob("*.yml")))
+    assert set(numbers) < set(written)
+    assert not [one for one in written if not one.startswith(FICTION)]
+
+
+def test_the_nation_is_no_lab(nation: Platform) -> None:
+    """No fault may be injected there, and a rescue tries central telephony first."""
+    assert not nation.policy.is_lab
+    assert nation.policy.mode_order == ("degraded", "backup")
 
 
 Change = Callable[[str], str]
@@ -292,7 +370,7 @@ def test_the_lab_puts_nothing_in_force_unless_it_is_told(
 def test_programs_of_the_lab_get_the_rules_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON passes the supervisor's configuration as it is."""
     text = '{"outside-nominal": {"at_most": 2}, "freeze-window": [{"name": "100 %"}]}'
-    written = f"A={_escaped('x')},SAFETY={_escaped(text)},B={_escaped('y')}"
+    written = f"A={_quoted('x')},SAFETY={_quoted(text)},B={_quoted('y')}"
     read = dict_of_key_value_pairs(expand(written, {}, "environment"))
     assert read == {"A": "x", "SAFETY": text, "B": "y"}
 

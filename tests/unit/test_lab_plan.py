@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,18 @@ from sisamu_ops.lab.lab import Lab
 from sisamu_ops.lab.network import cuts_meant
 from sisamu_ops.lab.processes import mentions
 from sisamu_ops.lab.programs import all_programs, match_programs
+from sisamu_ops.lab.roster import choose_samus, settle_roster
 from sisamu_ops.lab.topology import (
-    ALL_HOSTS,
     DATABASE_HOSTS,
     DATABASE_NODES,
+    SAMUS,
     SITES,
     LabPlace,
     locate_lab,
 )
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 
+NATIONAL = Path(__file__).parents[2] / "inventories/national"
 NAMES = ("zookeeper-paris", "agent-paris", "npl-paris", "npl-lyon")
 
 
@@ -58,9 +61,58 @@ def test_a_pattern_that_means_nothing_stops_the_command(patterns: tuple[str, ...
 
 
 def test_every_host_has_an_address_of_its_own() -> None:
-    """No two hosts of the plan share an address."""
-    addresses = [host.address("198.18") for host in ALL_HOSTS]
-    assert len(set(addresses)) == len(addresses)
+    """No two hosts of the plan share an address, with every SAMU of the nation."""
+    place = replace(locate_lab("unit"), samus=choose_samus(102, NATIONAL))
+    addresses = [host.address("198.18") for host in place.all_hosts]
+    assert len(set(addresses)) == len(addresses) == len(place.inventory_hosts) + 4
+    assert len(place.gateways) == 102
+
+
+def test_the_usual_samus_come_first_in_a_lab_of_any_size() -> None:
+    """A larger lab has those of the usual one at the same addresses, then others of the nation."""
+    twelve, nation = choose_samus(12, NATIONAL), choose_samus(102, NATIONAL)
+    assert choose_samus(3, NATIONAL) == twelve[:3] == SAMUS
+    assert nation[:12] == twelve
+    assert len({samu.samu_id for samu in nation}) == 102
+
+
+@pytest.mark.parametrize("count", [0, 2, 103])
+def test_a_lab_no_nation_can_fill_is_refused(count: int) -> None:
+    """Fewer than the usual SAMUs, or more than there are: the remedy says how many may be."""
+    with pytest.raises(RefusedError) as caught:
+        choose_samus(count, NATIONAL)
+    assert "3 to 102" in caught.value.remedy
+
+
+def test_a_lab_keeps_its_size_until_it_is_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first `up` decides; another without a size keeps it, another size is refused."""
+    monkeypatch.setenv("SISAMU_LAB_ROOT", str(tmp_path / "root"))
+    lab = Lab("unit")
+    assert lab.place.samus == SAMUS and lab.inventory.name == "lab"
+    lab.place.root.mkdir()
+    for wanted in (12, None, 12):
+        settle_roster(lab.place, wanted, NATIONAL)
+        lab = Lab("unit")
+        assert lab.place.samus == choose_samus(12, NATIONAL)
+    assert lab.inventory == lab.place.root / "inventory"
+    with pytest.raises(RefusedError, match="has 12 SAMUs, not 3") as caught:
+        settle_roster(lab.place, 3, NATIONAL)
+    assert "lab down" in caught.value.remedy
+
+
+def test_every_samu_has_its_programs() -> None:
+    """Each gateway has a Kamailio and an sshd; agents come last and read the inventory given."""
+    place = replace(locate_lab("unit"), samus=choose_samus(12, NATIONAL))
+    programs = all_programs(place, Path("inventory"))
+    names = [one.name for one in programs]
+    for host in place.gateways:
+        assert {host.name, f"sshd-{host.name}"} <= set(names)
+    assert names[-3:] == ["agent-paris", "agent-lyon", "agent-lille"]
+    assert all("inventory" in one.command for one in programs[-3:])
+    assert {"ccs-paris", "ccs-lyon"} <= set(names)
+    assert not {"sshd-ccs-paris", "sshd-npl-paris"} & set(names)
 
 
 @pytest.mark.parametrize("name", ["two words", "../x", "-lab", "x" * 17])

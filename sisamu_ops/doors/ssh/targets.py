@@ -93,9 +93,14 @@ def _translated(host: str, verb: str, answer: Mapping[str, Any]) -> Reading:
         last=Token(last["epoch"], last["index"]) if last else None,
         values=_words(answer.get("values")), durable=_words(answer.get("durable")),
         sealed=verb == "seal" and bool(answer.get("accepted")),
-        record=answer.get("outcome") or {},
+        record=answer.get("outcome") or {}, directory_at=_instant(answer.get("directory_at")),
     )  # fmt: skip
 
 
 def _words(value: Any) -> Mapping[str, str] | None:
     return None if value is None else {str(key): str(word) for key, word in value.items()}
+
+
+def _instant(value: Any) -> int | None:
+    # An older helper does not tell it, and one that tells it otherwise still tells the rest.
+    return value if type(value) is int else None
