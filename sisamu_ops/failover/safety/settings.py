@@ -6,14 +6,14 @@ blocks on this platform. All that is wrong is told at once; what is wrong puts n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from typing import Any
 
 from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety.matrix import RULES
+from sisamu_ops.failover.safety.part import Part
 from sisamu_ops.failover.safety.rule import PLANNED, Cell, Rule
 from sisamu_ops.model.safety import (
     DAYS,
@@ -36,100 +36,12 @@ from sisamu_ops.model.safety import (
 
 BLOCKS = "blocks"
 _WINDOWS = "windows"
-_HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-
-
-class _Part:
-    """One mapping of the settings: gives its members by name, and notes all that is wrong."""
-
-    def __init__(self, where: str, value: object, problems: list[str]) -> None:
-        self.where = where
-        self._problems = problems
-        self._values: dict[str, Any] = {}
-        if isinstance(value, Mapping):
-            self._values = {str(name): member for name, member in value.items()}
-        elif value is not None:
-            self.note(f"must be a mapping of settings, not {value!r}")
-
-    def note(self, what: str) -> None:
-        self._problems.append(f"{self.where}: {what}")
-
-    def only(self, *known: str, what: str = "setting of it") -> None:
-        """Note every member that is none of these."""
-        for name in self._values:
-            if name not in known:
-                self.note(f"{name} is no {what}: use {', '.join(known)}")
-
-    def has(self, name: str) -> bool:
-        return name in self._values
-
-    def lists(self, name: str) -> bool:
-        return isinstance(self._values.get(name), list | tuple)
-
-    def count(self, name: str, *, least: int = 0) -> int:
-        value = self._values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-            return value
-        self.note(f"{name} must be a whole number of at least {least}, not {value!r}")
-        return least
-
-    def count_if_any(self, name: str) -> int | None:
-        return self.count(name) if self.has(name) else None
-
-    def part(self, name: str) -> _Part:
-        return self.member(name, self._values.get(name))
-
-    def member(self, name: str, value: object) -> _Part:
-        return _Part(f"{self.where}.{name}", value, self._problems)
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._values)
-
-    def text(self, name: str) -> str:
-        value = self._values.get(name)
-        if isinstance(value, str) and value:
-            return value
-        self.note(f"{name} must be a text, not {value!r}")
-        return ""
-
-    def items(self, name: str, *, least: int = 1) -> list[Any]:
-        value = self._values.get(name)
-        if isinstance(value, list | tuple) and len(value) >= least:
-            return list(value)
-        self.note(f"{name} must be a list{' of at least one' if least else ''}, not {value!r}")
-        return []
-
-    def hour(self, name: str) -> time:
-        value = self._values.get(name)
-        found = _HOUR.fullmatch(value) if isinstance(value, str) else None
-        if found:
-            return time(int(found[1]), int(found[2]))
-        self.note(f'{name} must be an hour of the day in quotes, such as "18:00", not {value!r}')
-        return time()
-
-    def instant(self, name: str) -> datetime | None:
-        value = self._values.get(name)
-        # YAML reads an instant without quotes as one.
-        moment = _instant(value) if isinstance(value, str) else value
-        if isinstance(moment, datetime) and moment.utcoffset() == timedelta():
-            return moment
-        self.note(
-            f'{name} must be an instant in UTC, such as "2026-07-14T00:00:00Z", not {value!r}'
-        )
-        return None
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def read_safety(value: object, sites: Collection[str]) -> tuple[Safety, list[str]]:
     """Read `sisamu_safety`; return what is in force and every problem, each with its place."""
     problems: list[str] = []
-    whole = _Part("sisamu_safety", value, problems)
+    whole = Part("sisamu_safety", value, problems)
     whole.only(*RULES, what="rule")
     found: dict[str, Any] = {}
     blocks: dict[str, tuple[str, ...]] = {}
@@ -144,14 +56,14 @@ def read_safety(value: object, sites: Collection[str]) -> tuple[Safety, list[str
     return (Safety() if problems else Safety(**found, blocks=blocks)), problems
 
 
-def _of_rule(whole: _Part, name: str) -> _Part:
+def _of_rule(whole: Part, name: str) -> Part:
     """Return a rule's settings; those of a rule of windows may be the list of them alone."""
     if name == "freeze-window" and whole.lists(name):
         return whole.member(name, {_WINDOWS: whole.items(name)})
     return whole.part(name)
 
 
-def _blocks(part: _Part, rule: Rule) -> Iterator[str]:
+def _blocks(part: Part, rule: Rule) -> Iterator[str]:
     """Give the planned verbs an inventory lets a rule block: never a rescue."""
     choice = [v.value for v in PLANNED if rule.default[v] is not Cell.NOTHING]
     for verb in part.items(BLOCKS, least=0):
@@ -163,17 +75,17 @@ def _blocks(part: _Part, rule: Rule) -> Iterator[str]:
             yield str(verb)
 
 
-def _outside_nominal(part: _Part, _: Collection[str]) -> OutsideNominal:
+def _outside_nominal(part: Part, _: Collection[str]) -> OutsideNominal:
     part.only("at_most", BLOCKS)
     return OutsideNominal(at_most=part.count("at_most"))
 
 
-def _site_active(part: _Part, _: Collection[str]) -> TelephonySiteActive:
+def _site_active(part: Part, _: Collection[str]) -> TelephonySiteActive:
     part.only(BLOCKS)
     return TelephonySiteActive()
 
 
-def _capacity(part: _Part, sites: Collection[str]) -> TargetCapacity:
+def _capacity(part: Part, sites: Collection[str]) -> TargetCapacity:
     part.only("degraded", "backup", "site", BLOCKS)
     if not any(part.has(name) for name in ("degraded", "backup", "site")):
         part.note("needs one of degraded, backup, site")
@@ -185,7 +97,7 @@ def _capacity(part: _Part, sites: Collection[str]) -> TargetCapacity:
     )  # fmt: skip
 
 
-def _freeze(part: _Part, _: Collection[str]) -> FreezeWindows:
+def _freeze(part: Part, _: Collection[str]) -> FreezeWindows:
     part.only(_WINDOWS, BLOCKS)
     windows = [
         _window(part.member(f"{_WINDOWS}[{number}]", item))
@@ -194,7 +106,7 @@ def _freeze(part: _Part, _: Collection[str]) -> FreezeWindows:
     return FreezeWindows(windows=tuple(window for window in windows if window))
 
 
-def _window(part: _Part) -> DatedWindow | WeeklyWindow | None:
+def _window(part: Part) -> DatedWindow | WeeklyWindow | None:
     name = part.text("name")
     if part.has("days"):
         part.only("name", "days", "from", "to")
@@ -211,32 +123,32 @@ def _window(part: _Part) -> DatedWindow | WeeklyWindow | None:
     return DatedWindow(name=name, begins=begins, ends=ends)
 
 
-def _interval(part: _Part, _: Collection[str]) -> MinimumInterval:
+def _interval(part: Part, _: Collection[str]) -> MinimumInterval:
     part.only("minutes", BLOCKS)
     return MinimumInterval(minutes=part.count("minutes", least=1))
 
 
-def _signature(part: _Part, _: Collection[str]) -> SecondSignature:
+def _signature(part: Part, _: Collection[str]) -> SecondSignature:
     part.only("above", BLOCKS)
     return SecondSignature(above=part.count("above"))
 
 
-def _proved(part: _Part, _: Collection[str]) -> BackupProved:
+def _proved(part: Part, _: Collection[str]) -> BackupProved:
     part.only("within_hours", BLOCKS)
     return BackupProved(within_hours=part.count("within_hours", least=1))
 
 
-def _experiment(part: _Part, _: Collection[str]) -> ExperimentRunning:
+def _experiment(part: Part, _: Collection[str]) -> ExperimentRunning:
     part.only(BLOCKS)
     return ExperimentRunning()
 
 
-def _confirmed(part: _Part, _: Collection[str]) -> AgentsConfirmed:
+def _confirmed(part: Part, _: Collection[str]) -> AgentsConfirmed:
     part.only("within_minutes", BLOCKS)
     return AgentsConfirmed(within_minutes=part.count("within_minutes", least=1))
 
 
-def _checklist(part: _Part, _: Collection[str]) -> ExitChecklist:
+def _checklist(part: Part, _: Collection[str]) -> ExitChecklist:
     part.only("degraded", "backup", BLOCKS)
     items = {mode: part.part(mode) for mode in ("degraded", "backup")}
     return ExitChecklist(**{
@@ -244,12 +156,12 @@ def _checklist(part: _Part, _: Collection[str]) -> ExitChecklist:
     })  # fmt: skip
 
 
-def _directory(part: _Part, _: Collection[str]) -> DirectoryFresh:
+def _directory(part: Part, _: Collection[str]) -> DirectoryFresh:
     part.only("within_hours", BLOCKS)
     return DirectoryFresh(within_hours=part.count("within_hours", least=1))
 
 
-_READERS: Mapping[str, Callable[[_Part, Collection[str]], Settings]] = {
+_READERS: Mapping[str, Callable[[Part, Collection[str]], Settings]] = {
     "outside-nominal": _outside_nominal,
     "telephony-site-active": _site_active,
     "target-capacity": _capacity,
