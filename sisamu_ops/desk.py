@@ -48,7 +48,7 @@ from sisamu_ops.failover.request import (
 from sisamu_ops.failover.review import plan_item
 from sisamu_ops.failover.safety import judge_overrides
 from sisamu_ops.failover.selection import MatchHosts, Selection, select_samus
-from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
+from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
@@ -185,7 +185,7 @@ class Desk:
         chosen = [platform.samu(s) for s in samus]
         wanted = check_direction(verb, to, platform.policy.mode_order)
         state = self.record.journal().state
-        hosts = [*platform.routers, *(s.gateway for s in chosen)]
+        hosts = hosts_to_read(platform, verb, samus)
         read = read_snapshot(self.targets, hosts, self.database, verb)
         return build_plan(
             platform=platform,

@@ -44,7 +44,7 @@ from sisamu_ops.failover.request import (
 )
 from sisamu_ops.failover.review import differences, read_plan
 from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, SECOND_SIGNATURE, Finding
-from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
+from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.failover.state import State
 from sisamu_ops.failover.steering import acknowledgeable, steerable, withdrawable
 from sisamu_ops.journal.canonical import canonical_bytes
@@ -502,8 +502,7 @@ class Admission:
         if not request.samus:
             raise AdmissionRefusedError("the request names no SAMU", remedy="name one with --samu")
         to = check_direction(request.verb, request.to, policy.mode_order)
-        gateways = [self.platform.samu(s).gateway for s in request.samus]
-        hosts = [*self.platform.routers, *gateways]
+        hosts = hosts_to_read(self.platform, request.verb, request.samus)
         read = read_snapshot(self.targets, hosts, self.database, request.verb)
         self._note_held(request, read.readings)
         return build_plan(

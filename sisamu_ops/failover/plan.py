@@ -213,4 +213,4 @@ def _transitions(
 
 
 def _described(reading: Reading | None, samu_id: str, default: str) -> str:
-    return "unreachable" if reading is None else reading.describe(samu_id, default)
+    return "not read" if reading is None else reading.describe(samu_id, default)
