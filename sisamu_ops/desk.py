@@ -11,6 +11,7 @@ from typing import Any
 
 from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
+from sisamu_ops.failover.execute import deadline_s
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
@@ -27,14 +28,17 @@ from sisamu_ops.failover.overview import (
     to_call_facts,
     waiting_facts,
 )
-from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
+from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
     AskDatabase,
+    CheckMode,
     Experiments,
     NoExperiments,
+    PlaybookRun,
     Targets,
     no_database,
 )
+from sisamu_ops.failover.preview import Preview
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import (
     Envelope,
@@ -78,6 +82,7 @@ class Desk:
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
     match: MatchHosts = lambda _: ()
+    check_mode: CheckMode | None = None
     #: Where this operator's reviewed plans are kept, by digest.
     plans: Path | None = None
     experiments: Experiments = field(default_factory=NoExperiments)
@@ -200,6 +205,21 @@ class Desk:
             overrides=overrides,
             experiments=experiments_to_judge(platform.policy.safety, self.experiments),
         )
+
+    def preview(self, plan: Plan) -> Preview:
+        """Run the plan's playbook in Ansible's check mode, on all its SAMUs at once."""
+        if self.check_mode is None:
+            raise ValueError("this desk has no playbooks")
+        lasts = [r.last.epoch for r in self.targets.read(self.platform.routers).values() if r.last]
+        run = PlaybookRun(
+            playbook=PLAYBOOKS[plan.verb], operation="check", samus=plan.samus, to=plan.to,
+            token=Token(max([self.record.journal().state.epoch, *lasts]) + 1, 0),
+            routers=self.platform.routers, deadline_s=deadline_s(len(plan.samus)),
+            extra={"sisamu_order": list(plan.order)} if plan.order else {},
+        )  # fmt: skip
+        preview = Preview()
+        self.check_mode(run, preview.take)
+        return preview
 
     def keep_plan(self, plan: Plan) -> None:
         """Keep a plan that is reviewed, for the start that names it; best effort."""

@@ -10,19 +10,25 @@ import click
 from sisamu_ops.app import App
 from sisamu_ops.cli.choose import chosen, confirm_national, confirm_option, selection_options
 from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
-from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
-from sisamu_ops.model.errors import RefusedError
+from sisamu_ops.cli.render import emit, name_few, output_option, print_table, say, wrapped
+from sisamu_ops.model.errors import RefusedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.plan import Plan
+    from sisamu_ops.failover.preview import Preview
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
 _OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
 _BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
+_CHECK = click.option(
+    "--check",
+    is_flag=True,
+    help="Run Ansible's check mode too; exit 6 for what it cannot evaluate.",
+)
 _NOW = click.option("--now", "at_once", is_flag=True, help="All at once, in one wave.")
 
 
-def plan_facts(plan: Plan) -> dict[str, Any]:
+def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
     """Return a plan as data."""
     return {
         "verb": plan.verb.value,
@@ -32,6 +38,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "waves": [list(wave) for wave in plan.waves],
         "soak_ms": plan.soak_ms,
         "order": list(plan.order),
+        "check": preview.to_json() if preview else None,
         "digest": plan.digest,
         "allowed": not plan.blocked_by,
         "transitions": [
@@ -51,7 +58,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, preview: Preview | None) -> None:
     rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
     title = f"{plan.verb.value} to {plan.to}"
     print_table(title, ["", "target", "samu", "now", "then"], rows)
@@ -62,7 +69,25 @@ def _print_plan(plan: Plan) -> None:
         word = "overridden" if finding.overridden else word
         click.echo(wrapped(finding.message, f"{word}: {finding.rule}: "))
         click.echo(wrapped(finding.remedy, "  remedy: "))
+    if preview is not None:
+        _print_preview(preview)
     click.echo(f"digest {plan.digest}")
+
+
+def _print_preview(preview: Preview) -> None:
+    for change in preview.changes:
+        click.echo(
+            f"check mode: {change['host']} would change for SAMU {name_few(change['samus'])}"
+        )
+    for host, message in preview.problems.items():
+        click.echo(wrapped(message, f"check mode: {host}: "))
+    by_what: dict[str, list[str]] = {}
+    for one in preview.not_evaluated:
+        by_what.setdefault(one["what"], []).append(one["host"])
+    for what, hosts in by_what.items():
+        click.echo(wrapped(f"{name_few(hosts)}: {what}", "not evaluated: "))
+    if not preview.complete:
+        click.echo("not evaluated: what comes after the run was ended")
 
 
 def _waves_told(plan: Plan) -> Iterator[str]:
@@ -77,24 +102,36 @@ def _waves_told(plan: Plan) -> Iterator[str]:
         yield f"where it cannot be proved: {', then '.join(plan.order[1:])}"
 
 
-def _plan(
-    app: App, verb_name: str, to: str, at_once: bool, overrides: tuple[str, ...], output: str
-) -> None:
+def _plan(app: App, verb_name: str, output: str, *, at_once: bool, check: bool, to: str,
+          overrides: tuple[str, ...]) -> None:  # fmt: skip
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
     samus = desk.select(chosen())
     plan = desk.plan(Verb(verb_name), samus, to, overrides=overrides, pace=_pace(at_once))
     desk.keep_plan(plan)
-    emit(plan_facts(plan), output, lambda: _print_plan(plan))
+    preview = desk.preview(plan) if check else None
+    emit(plan_facts(plan, preview), output, lambda: _print_plan(plan, preview))
     if plan.blocked_by:
         rules = ", ".join(dict.fromkeys(f.rule for f in plan.blocked_by))
         raise RefusedError(
             f"the {verb_name} would be refused (rule {rules})",
             remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
         )
-    named = "".join(f" --override {rule}" for rule in plan.overrides)
-    say(f"go on: sisamu {verb_name} start …{named} --plan {plan.digest} --reason TEXT")
+    say(wrapped(_start_command(plan, at_once), "go on: "))
+    if preview and (preview.not_evaluated or not preview.complete):
+        raise UnknownOutcomeError(
+            f"check mode could not evaluate {len(preview.not_evaluated)} things: see above",
+            remedy="they are proved when it is carried out, each before what depends on it",
+        )
+
+
+def _start_command(plan: Plan, at_once: bool) -> str:
+    """Return what starts just this plan, as one types it."""
+    words = ["sisamu", plan.verb.value, "start", *chosen().words(), "--to", plan.to]
+    words += ["--now"] if at_once else []
+    words += [word for rule in plan.overrides for word in ("--override", rule)]
+    return " ".join([*words, "--plan", plan.digest, "--reason", "TEXT"])
 
 
 def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], reason: str,
@@ -123,13 +160,12 @@ def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
 
     @output_option
     @override_option
+    @_CHECK
     @_TO
     @selection_options
     @click.pass_obj
-    def plan(
-        app: App, to: str, overrides: tuple[str, ...], output: str, at_once: bool = False
-    ) -> None:
-        _plan(app, name, to, at_once, overrides, output)
+    def plan(app: App, /, output: str, at_once: bool = False, **what: Any) -> None:
+        _plan(app, name, output, at_once=at_once, **what)
 
     @output_option
     @request_options

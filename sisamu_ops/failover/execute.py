@@ -264,6 +264,7 @@ class Executor:
         recorder.flush()
         self._report_refusals(operation, step, ledger)
         recorder.check()
+        recorder.take(_fallen(operation, step, ledger))
         missing = ledger.missing().items()
         recorder.take([e for h, r in missing for e in self._outcome_of(operation, step, h, r)])
         recorder.flush()
@@ -491,6 +492,16 @@ def _enrolment(reading: Reading) -> Outcome:
     if reading.enrolled:
         return Outcome.DONE
     return Outcome.FAILED if reading.reachable else Outcome.UNKNOWN
+
+
+def _fallen(operation: Operation, step: Step, ledger: RunLedger) -> list[NewEntry]:
+    """Return the entry that says which SAMUs a rescue takes elsewhere, and why."""
+    fallen = ledger.fallen(operation.to)
+    samus = {
+        s: {"to": f["to"], "why": for_the_journal(f["why"])[:_DETAIL]} for s, f in fallen.items()
+    }
+    data: dict[str, Any] = {"operation": operation.operation_id, "step": step.index}
+    return [("path.chosen", data | {"samus": samus})] if samus else []
 
 
 def _call(operation: Operation, step: Step, event: Mapping[str, Any]) -> dict[str, Any]:
