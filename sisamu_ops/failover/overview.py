@@ -254,6 +254,7 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
         {
             "index": step.index,
             "token": str(step.token),
+            "wave": step.wave + 1,
             "playbook": step.playbook,
             "started_at": step.time,
             "targets": {

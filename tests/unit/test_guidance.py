@@ -48,7 +48,8 @@ def test_all_well_needs_nothing(platform: Platform) -> None:
 
 def test_with_no_leader_the_site_that_answers_can_act_alone(platform: Platform) -> None:
     """The command is whole: only the reason is to be written."""
-    told = facts(samu("300"), samu("680", "unknown"), samu("120", "backup"), leader=None)
+    safe = samu("120", "backup", intended_mode="backup")
+    told = facts(samu("300"), samu("680", "unknown"), safe, leader=None)
     assert commands(platform, told) == [
         "sisamu break-glass start failover --site paris --samu 300 --samu 680 --reason TEXT",
         "sisamu samu card --samu ID",
