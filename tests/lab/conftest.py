@@ -29,10 +29,11 @@ def led_lab(fixture: str, suffix: str, *up: str, settings: Mapping[str, str]) ->
     """Bring up a led lab of its own name; whatever an interrupted run left is removed first."""
     lab = Lab(os.environ.get("SISAMU_LAB_NAME", "test") + suffix)
     lab.down()
-    led = Desk(lab=lab, settings=settings)
     try:
-        led.run("lab", "up", *up)
-        LABS[fixture] = lab
+        Desk(lab=lab, settings=settings).run("lab", "up", *up)
+        # Which SAMUs it has, and by which inventory, is known once it is up.
+        led = Desk(lab=Lab(lab.place.name), settings=settings)
+        LABS[fixture] = led.lab
         yield led
     finally:
         lab.down()

@@ -82,7 +82,7 @@ def check_once(nation: Desk) -> None:
 
 
 def test_all_are_rescued_at_once_and_come_back_in_waves(nation: Desk) -> None:
-    """Under 20 calls a second to all of them: 0 lost, 0 misrouted, 0 cut; each one's end is told."""
+    """Under 20 calls a second to all: 0 lost, 0 misrouted, 0 cut; each SAMU's end is told."""
     with load(nation, 20, "--all") as placed:
         there = nation.read(*RESCUE)
         assert set(modes(nation).values()) == {"backup"}
