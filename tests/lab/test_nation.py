@@ -186,14 +186,25 @@ def kill_in_every_wave(nation: Desk, chance: random.Random) -> int:
     wave, waves = 1, 2
     while wave <= waves:
         waves = await_wave(nation, wave)
-        begun = changes(nation) + chance.randrange(1, 3)
-        await_that(lambda at=begun: changes(nation) >= at, 60)  # type: ignore[misc]
+        await_changes(nation, wave, chance.randrange(1, 3))
         leader = nation.leader()
         os.kill(nation.pid(f"agent-{leader}"), signal.SIGKILL)
         nation.await_leader(other_than=leader)
         nation.lab.start((f"agent-{leader}",))
         wave += 1
     return waves
+
+
+def await_changes(nation: Desk, wave: int, more: int) -> None:
+    """Wait until some more targets have begun, or the wave is over."""
+    before = changes(nation)
+
+    def come() -> bool:
+        ended = nation.last_operation()["outcomes"]
+        over = all(one["ended_at"] for one in ended if one["wave"] == wave)
+        return over or changes(nation) >= before + more
+
+    await_that(come, 60)
 
 
 def changes(nation: Desk) -> int:
