@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,6 +165,7 @@ def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(nat
     with load(nation, 20, "--all") as placed:
         process = nation.start(*AWAY, "-o", "json")
         try:
+            await_that(lambda: is_under_way(nation, process), 30)
             waves = kill_in_every_wave(nation, chance)
             out, err = process.communicate(timeout=300)
         finally:
@@ -179,6 +181,12 @@ def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(nat
 def sys_print(text: str) -> None:
     """Say how to replay; pytest shows it when the test fails."""
     print(text)  # noqa: T201 - a test's own output
+
+
+def is_under_way(nation: Desk, process: subprocess.Popen[str]) -> bool:
+    """Say whether the change asked for was accepted; a command that has ended was refused."""
+    assert process.poll() is None, process.communicate()[1]
+    return bool(nation.read("status")["operations"])
 
 
 def kill_in_every_wave(nation: Desk, chance: random.Random) -> int:
