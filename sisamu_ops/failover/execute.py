@@ -435,7 +435,8 @@ class Executor:
         sealed = not _not_sealed(readings)
         for wave in sorted({operation.wave_of(s) for s in operation.samus_with(Outcome.UNKNOWN)}):
             samus = [s for s in operation.samus_with(Outcome.UNKNOWN) if s in operation.waves[wave]]
-            if sealed:
+            # What was aborted is settled, and not completed: nothing more of it begins.
+            if sealed and not operation.aborted_by:
                 self._try(operation, wave, [s for s in samus if self.state.wants(operation, s)])
             self._end_wave(operation, wave, samus)
         if operation.outcome is not None:

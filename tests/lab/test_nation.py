@@ -36,7 +36,7 @@ def whole(nation: Desk) -> Iterator[None]:
     found = nation.await_leader()
     if found["operations"]:
         for operation in found["operations"]:
-            nation.run("operation", "abort", operation["id"], *REASON, code=0)
+            nation.run("operation", "abort", operation["id"], *REASON)
             nation.start("operation", "follow", operation["id"]).wait(timeout=60)
         nation.run("reconcile", *REASON)
     if set(modes(nation).values()) != {"nominal"}:
@@ -151,10 +151,11 @@ def test_a_canary_that_fails_stops_it_before_anybody_else(nation: Desk) -> None:
     after = applied(nation)
     assert [h for h in after if after[h] != before[h] and h != f"samu-{canary}"] == []
     nation.run("operation", "abort", held["id"], *REASON)
-    ended = nation.read(
-        "operation", "follow", held["id"], code=6 if "unknown" in ends.values() else 9
-    )
-    assert "not begun" in ended["detail"]
+    nation.run("reconcile", *REASON)
+    ended = nation.read("operation", "show", held["id"])
+    assert (ended["outcome"], ended["aborted_by"]) == ("failed", "oncall@sisamu-lab")
+    assert f"1 failed: {canary}" in ended["detail"]
+    assert set(modes(nation).values()) == {"nominal"}
 
 
 def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(nation: Desk) -> None:

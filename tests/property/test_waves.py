@@ -153,6 +153,23 @@ def test_a_target_that_hung_half_way_is_settled(
     assert world.state().unknown() == []
 
 
+def test_what_was_aborted_is_settled_and_not_completed(tmp_path: Path, helper: ModuleType) -> None:
+    """Reconcile says where it is; it moves nobody any further."""
+    world = three_waves(tmp_path, helper)
+    accept(world, Verb.SWITCHOVER)
+    world.fences.unreachable = {"otn-lyon"}
+    operation = lead_through(world)
+    world.ask(Verb.ABORT, about=operation.operation_id)
+    world.lead_until_idle()
+    world.fences.unreachable = set()
+    sent = len(world.playbooks.sent)
+    world.ask(Verb.RECONCILE)
+    world.lead_until_idle()
+    assert len(world.playbooks.sent) == sent
+    ended = world.state().operations[operation.operation_id]
+    assert (ended.ends["120"].outcome, world.state().unknown()) == (Outcome.FAILED, [])
+
+
 def test_asked_again_only_what_is_missing_is_touched(tmp_path: Path, helper: ModuleType) -> None:
     """Of three SAMUs one could not be moved; the next rescue of all touches that one alone."""
     world = three_waves(tmp_path, helper)
