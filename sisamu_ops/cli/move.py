@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from sisamu_ops.cli.render import emit, name_few, output_option, print_table, sa
 from sisamu_ops.model.errors import RefusedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.plan import Plan
+    from sisamu_ops.failover.plan import Plan, Transition
     from sisamu_ops.failover.preview import Preview
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
+#: With more SAMUs than these a plan tells what is alike in one row.
+_EACH = 12
 _OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
 _BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
 _CHECK = click.option(
@@ -59,9 +62,8 @@ def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
 
 
 def _print_plan(plan: Plan, preview: Preview | None) -> None:
-    rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
     title = f"{plan.verb.value} to {plan.to}"
-    print_table(title, ["", "target", "samu", "now", "then"], rows)
+    print_table(title, ["", "target", "samu", "now", "then"], _rows(plan))
     for line in _waves_told(plan):
         click.echo(line)
     for finding in plan.findings:
@@ -72,6 +74,22 @@ def _print_plan(plan: Plan, preview: Preview | None) -> None:
     if preview is not None:
         _print_preview(preview)
     click.echo(f"digest {plan.digest}")
+
+
+def _rows(plan: Plan) -> list[tuple[object, ...]]:
+    """Return a row a transition; of many SAMUs a row for all that is alike, in order."""
+    if len(plan.samus) <= _EACH:
+        return [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
+    samus_at = Counter(m.host for m in plan.transitions)
+    alike: dict[tuple[str, str, str], list[Transition]] = {}
+    for move in plan.transitions:
+        # A target of one SAMU is its gateway; a router is told by its name.
+        host = "gateways" if samus_at[move.host] == 1 else move.host
+        alike.setdefault((host, move.before, move.after), []).append(move)
+    return [
+        (moves[0].order, host, name_few([m.samu_id for m in moves]), before, after)
+        for (host, before, after), moves in alike.items()
+    ]
 
 
 def _print_preview(preview: Preview) -> None:
