@@ -87,45 +87,30 @@ def follow(app: App, operation_id: str, output: str) -> None:
     conclude(view, operation_id, output)
 
 
-def _steer(
-    app: App, verb_name: str, operation_id: str, reason: str, expires_min: int, output: str
-) -> None:
-    from sisamu_ops.failover.request import Verb
+def _steering(name: str, verb_name: str, text: str) -> None:
+    """Add a command that asks something of an operation under way."""
 
-    request = app.enter().desk.new_request(
-        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), about=operation_id
-    )
-    carry_out(app, request, output)
+    @operation.command(name, help=text)
+    @output_option
+    @request_options
+    @click.argument("operation_id", metavar="OPERATION")
+    @click.pass_obj
+    def steer(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
+        from sisamu_ops.failover.request import Verb
 
-
-@operation.command()
-@output_option
-@request_options
-@click.argument("operation_id", metavar="OPERATION")
-@click.pass_obj
-def pause(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
-    """Begin no further wave; the one under way is finished."""
-    _steer(app, "hold", operation_id, reason, expires_min, output)
+        request = app.enter().desk.new_request(
+            Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), about=operation_id
+        )
+        carry_out(app, request, output)
 
 
-@operation.command()
-@output_option
-@request_options
-@click.argument("operation_id", metavar="OPERATION")
-@click.pass_obj
-def resume(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
-    """Go on with the next wave: what held it has been seen."""
-    _steer(app, "go-on", operation_id, reason, expires_min, output)
-
-
-@operation.command()
-@output_option
-@request_options
-@click.argument("operation_id", metavar="OPERATION")
-@click.pass_obj
-def abort(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
+_steering("pause", "hold", "Begin no further wave; the one under way is finished.")
+_steering("resume", "go-on", "Go on with the next wave: what held it has been seen.")
+_steering(
+    "abort",
+    "abort",
     """Finish what has begun, begin nothing more.
 
     What a dead leader has begun is sealed first. The end says what is where.
-    """
-    _steer(app, "abort", operation_id, reason, expires_min, output)
+    """,
+)
