@@ -209,7 +209,8 @@ class SiteAgent:
             return None
         state, policy = self._folding.state, self._platform.policy
         standing = judge_standing(
-            self.site, order=policy.site_order, arbiters=self._platform.arbiters(),
+            self.site, order=state.standing_order(policy.site_order),
+            arbiters=self._platform.arbiters(),
             present=contention.present() - {self.site}, gap_free=True,
             hold_off_ms=policy.hold_off_ms, asked_for=state.asked_for, left_by=state.left_by,
             losses=state.losses_of(self.site, since=self._neighbours.now() - FLAPPING),

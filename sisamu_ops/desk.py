@@ -11,6 +11,7 @@ from typing import Any
 
 from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
+from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
@@ -27,7 +28,7 @@ from sisamu_ops.failover.overview import (
     to_call_facts,
     waiting_facts,
 )
-from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction
+from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction, targets_read
 from sisamu_ops.failover.ports import (
     AskDatabase,
     Experiments,
@@ -107,6 +108,7 @@ class Desk:
                 now=self.now(),
             ),
             "paused": view.state.paused,
+            "evacuated": dict(view.state.evacuated),
             "alarms": [alarm_facts(alarm) for alarm in view.state.alarms.values()][-5:],
             "held": [
                 {"target": host, "token": str(token)} for host, token in view.state.held.items()
@@ -178,21 +180,27 @@ class Desk:
         *,
         overrides: Sequence[str] = (),
         pace: str = "",
+        site: str = "",
     ) -> Plan:
-        """Plan a move from one snapshot, as the leader will judge it."""
+        """Plan a move from one snapshot, as the leader will judge it; `site` is what is evacuated.
+
+        ConfigurationError for what the platform does not have.
+        """
         check_overrides(verb, overrides)
         platform = self.platform
-        chosen = [platform.samu(s) for s in samus]
-        wanted = check_direction(verb, to, platform.policy.mode_order)
+        wanted = self._direction(verb, to, site)
         state = self.record.journal().state
-        hosts = [*platform.routers, *(s.gateway for s in chosen)]
+        if verb is Verb.EVACUATE:
+            check_refuge(state.evacuated, site, wanted)
+        hosts = targets_read(platform, verb, samus)
         read = read_snapshot(self.targets, hosts, self.database, verb)
         return build_plan(
             platform=platform,
             state=state,
             verb=verb,
-            samus=[s.samu_id for s in chosen],
+            samus=samus,
             to=wanted,
+            site=site,
             readings=read.readings,
             read_at=self.now(),
             database=read.database,
@@ -254,8 +262,8 @@ class Desk:
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
         check_overrides(verb, overrides, also=[LEADER_REACHABLE] if site else [])
-        if verb.moves:
-            to = check_direction(verb, to, self.platform.policy.mode_order)
+        if verb.operates:
+            to = self._direction(verb, to, (details or {}).get(SITE, ""))
         if verb is Verb.TRANSFER:
             check_leader_site(self.platform, to)
         return new_request(
@@ -276,6 +284,12 @@ class Desk:
             pace=pace,
             details=details,
         )
+
+    def _direction(self, verb: Verb, to: str, site: str) -> str:
+        if verb is not Verb.EVACUATE:
+            return check_direction(verb, to, self.platform.policy.mode_order)
+        check_sites(self.platform, site, to)
+        return to
 
     def read_log(self, directory: Path) -> tuple[LogClaim, list[InboxItem]]:
         """Read the log of a site that acted alone, and what of it the journal does not have yet.

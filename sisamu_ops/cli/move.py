@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.choose import chosen, confirm_national, confirm_option, selection_options
+from sisamu_ops.cli.choose import (
+    chosen,
+    confirm_national,
+    confirm_option,
+    selection_options,
+    site_to_leave,
+)
 from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
 from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
 from sisamu_ops.model.errors import RefusedError
+from sisamu_ops.model.platform import router_of
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.plan import Plan
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
+_TO_SITE = click.option(
+    "--to", default="",
+    help="Mode to move to, the inventory's first by default; or the site that takes over from "
+    "--site, which is evacuated: the same site brings it home.",
+)  # fmt: skip
 _OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
 _BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
 _NOW = click.option("--now", "at_once", is_flag=True, help="All at once, in one wave.")
@@ -32,6 +44,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "waves": [list(wave) for wave in plan.waves],
         "soak_ms": plan.soak_ms,
         "order": list(plan.order),
+        "site": plan.site or None,
+        "without_site": plan.without or None,
         "digest": plan.digest,
         "allowed": not plan.blocked_by,
         "transitions": [
@@ -53,9 +67,9 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 def _print_plan(plan: Plan) -> None:
     rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
-    title = f"{plan.verb.value} to {plan.to}"
+    title = f"{plan.verb.value} {plan.site} to {plan.to}".replace("  ", " ")
     print_table(title, ["", "target", "samu", "now", "then"], rows)
-    for line in _waves_told(plan):
+    for line in (*_evacuation_told(plan), *_waves_told(plan)):
         click.echo(line)
     for finding in plan.findings:
         word = "refused" if finding.blocks else "finding"
@@ -63,6 +77,21 @@ def _print_plan(plan: Plan) -> None:
         click.echo(wrapped(finding.message, f"{word}: {finding.rule}: "))
         click.echo(wrapped(finding.remedy, "  remedy: "))
     click.echo(f"digest {plan.digest}")
+
+
+def _evacuation_told(plan: Plan) -> Iterator[str]:
+    """Say in which order a site is evacuated, or brought home, and what the database would be."""
+    if not plan.site:
+        return
+    comes_home = plan.site == plan.to
+    routers = ", then ".join(dict.fromkeys(router_of(m.host) for m in plan.transitions))
+    yield f"1. {plan.to} is proved: its servers are called for every path in use"
+    yield wrapped(f"{routers}; each SAMU stays in its mode", "2. routers, in every wave: ")
+    yield "3. leadership " + (
+        "stays where it is" if comes_home else f"is handed to {plan.to}, if {plan.site} leads"
+    )
+    if not comes_home:
+        yield f"database without {plan.site}: {plan.without or 'none is declared'}"
 
 
 def _waves_told(plan: Plan) -> Iterator[str]:
@@ -83,8 +112,10 @@ def _plan(
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
-    samus = desk.select(chosen())
-    plan = desk.plan(Verb(verb_name), samus, to, overrides=overrides, pace=_pace(at_once))
+    site = site_to_leave(app, to) if verb_name == Verb.SWITCHOVER.value else ""
+    verb = Verb.EVACUATE if site else Verb(verb_name)
+    samus = tuple(app.platform.samus) if site else desk.select(chosen())
+    plan = desk.plan(verb, samus, to, overrides=overrides, pace=_pace(at_once), site=site)
     desk.keep_plan(plan)
     emit(plan_facts(plan), output, lambda: _print_plan(plan))
     if plan.blocked_by:
@@ -94,7 +125,8 @@ def _plan(
             remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
         )
     named = "".join(f" --override {rule}" for rule in plan.overrides)
-    say(f"go on: sisamu {verb_name} start …{named} --plan {plan.digest} --reason TEXT")
+    named = f" --site {site} --to {to}{named}" if site else f" …{named}"
+    say(f"go on: sisamu {verb_name} start{named} --plan {plan.digest} --reason TEXT")
 
 
 def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], reason: str,
@@ -102,10 +134,12 @@ def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], rea
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
-    samus = desk.select(chosen())
-    confirm_national(app)
+    site = site_to_leave(app, what["to"]) if verb_name == Verb.SWITCHOVER.value else ""
+    samus = tuple(app.platform.samus) if site else desk.select(chosen())
+    confirm_national(app, everything=bool(site))
+    details |= {"site": site}
     request = desk.new_request(
-        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus,
+        Verb.EVACUATE if site else Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus,
         pace=_pace(at_once), details={name: said for name, said in details.items() if said}, **what,
     )  # fmt: skip
     carry_out(app, request, output, desk.reviewed(what["plan"]))
@@ -117,13 +151,14 @@ def _pace(at_once: bool) -> str:
     return AT_ONCE if at_once else ""
 
 
-def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
+def _verb(name: str, summary: str, *, rescue: bool = False, evacuates: bool = False) -> click.Group:
     """Make a verb's group: `plan` reads and judges, `start` asks the leader to act."""
     group = click.Group(name, help=summary)
+    to_option = _TO_SITE if evacuates else _TO
 
     @output_option
     @override_option
-    @_TO
+    @to_option
     @selection_options
     @click.pass_obj
     def plan(
@@ -138,7 +173,7 @@ def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
     @confirm_option
     @_BRIDGE
     @_OWNER
-    @_TO
+    @to_option
     @selection_options
     @click.pass_obj
     def start(app: App, /, owner: str, bridge: str, reason: str, expires_min: int, output: str,
@@ -156,7 +191,9 @@ _PLAN = "Read all targets, judge the rules, change nothing."
 _START = "Sign the request, submit it, follow it to its end."
 
 switchover = _verb(
-    "switchover", "Planned move, both sides healthy: stops at the first doubt, nothing lost."
+    "switchover",
+    "Planned move, or a site evacuated, both sides healthy: stops at the first doubt.",
+    evacuates=True,
 )
 failover = _verb(
     "failover",

@@ -225,6 +225,7 @@ def operation_line(operation: Operation) -> dict[str, Any]:
         "verb": operation.verb.value,
         "samus": list(operation.samus),
         "to": operation.to,
+        "site": operation.site or None,
         "outcome": outcome,
         "unsettled": operation.unsettled() if operation.outcome else [],
         "accepted_at": operation.accepted_at,

@@ -77,15 +77,22 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
 
 def _accepted(entry: Entry, data: Data) -> str:
     who = data["request"]["principal"]
-    if data["verb"] in _ASKED:
-        what = _ASKED[data["verb"]](data)
-    else:
-        what = f"a {data['verb']} of SAMU {named(data['samus'])} to {data['to']}"
-        what += _in_waves(data)
+    asked = _ASKED.get(data["verb"])
+    what = asked(data) if asked else _moved(data) + _in_waves(data)
     found = "".join(f" Finding: {finding}." for finding in data.get("findings", ()))
     also = "".join(f" {one['principal']} approved." for one in data["request"].get("approvals", ()))
     due = f" Second signature due {data['second_due']}." if data.get("second_due") else ""
     return f"{who} asked, and signed, {what}: “{data['reason']}”.{also} Accepted.{due}{found}"
+
+
+def _moved(data: Data) -> str:
+    site = data.get("site", "")
+    if site:
+        what = (
+            f"to bring {site} home" if site == data["to"] else f"{site} evacuated to {data['to']}"
+        )
+        return f"{what}, with SAMU {named(data['samus'])}"
+    return f"a {data['verb']} of SAMU {named(data['samus'])} to {data['to']}"
 
 
 def _in_waves(data: Data) -> str:
