@@ -139,7 +139,8 @@ def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], rea
     confirm_national(app, everything=bool(site))
     details |= {"site": site}
     request = desk.new_request(
-        Verb.EVACUATE if site else Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus,
+        Verb.EVACUATE if site else Verb(verb_name), reason=reason,
+        lifetime=lifetime(expires_min), samus=samus,
         pace=_pace(at_once), details={name: said for name, said in details.items() if said}, **what,
     )  # fmt: skip
     carry_out(app, request, output, desk.reviewed(what["plan"]))
