@@ -11,7 +11,8 @@ from typing import Any
 
 from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
-from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites
+from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites, playbook_facts
+from sisamu_ops.failover.execute import deadline_s
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
@@ -28,14 +29,17 @@ from sisamu_ops.failover.overview import (
     to_call_facts,
     waiting_facts,
 )
-from sisamu_ops.failover.plan import UNARMED, Plan, build_plan, check_direction, targets_read
+from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED, Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
     AskDatabase,
+    CheckMode,
     Experiments,
     NoExperiments,
+    PlaybookRun,
     Targets,
     no_database,
 )
+from sisamu_ops.failover.preview import Preview
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.request import (
     Envelope,
@@ -49,7 +53,7 @@ from sisamu_ops.failover.request import (
 from sisamu_ops.failover.review import plan_item
 from sisamu_ops.failover.safety import judge_overrides
 from sisamu_ops.failover.selection import MatchHosts, Selection, select_samus
-from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
+from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.failover.submit import follow, submit
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.journal.entry import Entry
@@ -79,6 +83,7 @@ class Desk:
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
     match: MatchHosts = lambda _: ()
+    check_mode: CheckMode | None = None
     #: Where this operator's reviewed plans are kept, by digest.
     plans: Path | None = None
     experiments: Experiments = field(default_factory=NoExperiments)
@@ -192,7 +197,7 @@ class Desk:
         state = self.record.journal().state
         if verb is Verb.EVACUATE:
             check_refuge(state.evacuated, site, wanted)
-        hosts = targets_read(platform, verb, samus)
+        hosts = hosts_to_read(platform, verb, samus)
         read = read_snapshot(self.targets, hosts, self.database, verb)
         return build_plan(
             platform=platform,
@@ -208,6 +213,26 @@ class Desk:
             overrides=overrides,
             experiments=experiments_to_judge(platform.policy.safety, self.experiments),
         )
+
+    def preview(self, plan: Plan) -> Preview:
+        """Run the plan's playbook in Ansible's check mode, on all its SAMUs at once."""
+        if self.check_mode is None:
+            raise ValueError("this desk has no playbooks")
+        touched = [*self.platform.routers, *(plan.changes if plan.site else ())]
+        lasts = [r.last.epoch for r in self.targets.read(touched).values() if r.last]
+        extra: dict[str, Any] = {"sisamu_order": list(plan.order)} if plan.order else {}
+        if plan.site:
+            modes = {s: plan.modes[s].mode.value for s in plan.samus}
+            extra = playbook_facts(plan.changes, modes, modes)
+        run = PlaybookRun(
+            playbook=PLAYBOOKS[plan.verb], operation="check", samus=plan.samus, to=plan.to,
+            token=Token(max([self.record.journal().state.epoch, *lasts]) + 1, 0),
+            routers=self.platform.routers, deadline_s=deadline_s(len(plan.samus)),
+            extra=extra,
+        )  # fmt: skip
+        preview = Preview()
+        self.check_mode(run, preview.take)
+        return preview
 
     def keep_plan(self, plan: Plan) -> None:
         """Keep a plan that is reviewed, for the start that names it; best effort."""

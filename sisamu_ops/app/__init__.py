@@ -144,6 +144,7 @@ class App:
             database=partial(self._database_word, self.identity),
             match=self._match_hosts,
             plans=self.state_dir / "plans",
+            check_mode=self._playbooks(self.state_dir, self.identity).check,
             experiments=self.experiments(),
             serve=self._serve_here if self.is_local else None,
         )

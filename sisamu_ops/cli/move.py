@@ -16,12 +16,13 @@ from sisamu_ops.cli.choose import (
     site_to_leave,
 )
 from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
-from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
-from sisamu_ops.model.errors import RefusedError
+from sisamu_ops.cli.render import emit, name_few, output_option, print_table, say, wrapped
+from sisamu_ops.model.errors import RefusedError, UnknownOutcomeError
 from sisamu_ops.model.platform import router_of
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.plan import Plan
+    from sisamu_ops.failover.preview import Preview
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
 _TO_SITE = click.option(
@@ -31,10 +32,15 @@ _TO_SITE = click.option(
 )  # fmt: skip
 _OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
 _BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
+_CHECK = click.option(
+    "--check",
+    is_flag=True,
+    help="Run Ansible's check mode too; exit 6 for what it cannot evaluate.",
+)
 _NOW = click.option("--now", "at_once", is_flag=True, help="All at once, in one wave.")
 
 
-def plan_facts(plan: Plan) -> dict[str, Any]:
+def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
     """Return a plan as data."""
     return {
         "verb": plan.verb.value,
@@ -46,6 +52,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "order": list(plan.order),
         "site": plan.site or None,
         "without_site": plan.without or None,
+        "check": preview.to_json() if preview else None,
         "digest": plan.digest,
         "allowed": not plan.blocked_by,
         "transitions": [
@@ -65,7 +72,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, preview: Preview | None) -> None:
     rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
     title = f"{plan.verb.value} {plan.site} to {plan.to}".replace("  ", " ")
     print_table(title, ["", "target", "samu", "now", "then"], rows)
@@ -76,6 +83,8 @@ def _print_plan(plan: Plan) -> None:
         word = "overridden" if finding.overridden else word
         click.echo(wrapped(finding.message, f"{word}: {finding.rule}: "))
         click.echo(wrapped(finding.remedy, "  remedy: "))
+    if preview is not None:
+        _print_preview(preview)
     click.echo(f"digest {plan.digest}")
 
 
@@ -94,6 +103,22 @@ def _evacuation_told(plan: Plan) -> Iterator[str]:
         yield f"database without {plan.site}: {plan.without or 'none is declared'}"
 
 
+def _print_preview(preview: Preview) -> None:
+    for change in preview.changes:
+        click.echo(
+            f"check mode: {change['host']} would change for SAMU {name_few(change['samus'])}"
+        )
+    for host, message in preview.problems.items():
+        click.echo(wrapped(message, f"check mode: {host}: "))
+    by_what: dict[str, list[str]] = {}
+    for one in preview.not_evaluated:
+        by_what.setdefault(one["what"], []).append(one["host"])
+    for what, hosts in by_what.items():
+        click.echo(wrapped(f"{name_few(hosts)}: {what}", "not evaluated: "))
+    if not preview.complete:
+        click.echo("not evaluated: what comes after the run was ended")
+
+
 def _waves_told(plan: Plan) -> Iterator[str]:
     if plan.already:
         yield wrapped(" ".join(plan.already), f"there already, left alone ({len(plan.already)}): ")
@@ -106,9 +131,8 @@ def _waves_told(plan: Plan) -> Iterator[str]:
         yield f"where it cannot be proved: {', then '.join(plan.order[1:])}"
 
 
-def _plan(
-    app: App, verb_name: str, to: str, at_once: bool, overrides: tuple[str, ...], output: str
-) -> None:
+def _plan(app: App, verb_name: str, output: str, *, at_once: bool, check: bool, to: str,
+          overrides: tuple[str, ...]) -> None:  # fmt: skip
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
@@ -117,16 +141,29 @@ def _plan(
     samus = tuple(app.platform.samus) if site else desk.select(chosen())
     plan = desk.plan(verb, samus, to, overrides=overrides, pace=_pace(at_once), site=site)
     desk.keep_plan(plan)
-    emit(plan_facts(plan), output, lambda: _print_plan(plan))
+    preview = desk.preview(plan) if check else None
+    emit(plan_facts(plan, preview), output, lambda: _print_plan(plan, preview))
     if plan.blocked_by:
         rules = ", ".join(dict.fromkeys(f.rule for f in plan.blocked_by))
         raise RefusedError(
             f"the {verb_name} would be refused (rule {rules})",
             remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
         )
-    named = "".join(f" --override {rule}" for rule in plan.overrides)
-    named = f" --site {site} --to {to}{named}" if site else f" …{named}"
-    say(f"go on: sisamu {verb_name} start{named} --plan {plan.digest} --reason TEXT")
+    say(wrapped(_start_command(plan, at_once), "go on: "))
+    if preview and (preview.not_evaluated or not preview.complete):
+        raise UnknownOutcomeError(
+            f"check mode could not evaluate {len(preview.not_evaluated)} things: see above",
+            remedy="they are proved when it is carried out, each before what depends on it",
+        )
+
+
+def _start_command(plan: Plan, at_once: bool) -> str:
+    """Return what starts just this plan, as one types it."""
+    verb = "switchover" if plan.site else plan.verb.value
+    words = ["sisamu", verb, "start", *chosen().words(), "--to", plan.to]
+    words += ["--now"] if at_once else []
+    words += [word for rule in plan.overrides for word in ("--override", rule)]
+    return " ".join([*words, "--plan", plan.digest, "--reason", "TEXT"])
 
 
 def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], reason: str,
@@ -159,13 +196,12 @@ def _verb(name: str, summary: str, *, rescue: bool = False, evacuates: bool = Fa
 
     @output_option
     @override_option
+    @_CHECK
     @to_option
     @selection_options
     @click.pass_obj
-    def plan(
-        app: App, to: str, overrides: tuple[str, ...], output: str, at_once: bool = False
-    ) -> None:
-        _plan(app, name, to, at_once, overrides, output)
+    def plan(app: App, /, output: str, at_once: bool = False, **what: Any) -> None:
+        _plan(app, name, output, at_once=at_once, **what)
 
     @output_option
     @request_options

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,6 +64,29 @@ class AnsiblePlaybooks:
                 code = process.wait()
         return RunEnd(code=code, killed=code in guard.KILLED, log=str(log))
 
+    def check(self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]) -> int:
+        """Run in check mode, which changes nothing and so needs neither lease nor guard.
+
+        Its log goes nowhere but below `home`; ended at the run's deadline.
+        """
+        directory = self._make_directory(run)
+        with _pipe() as (event_reader, event_writer), _appending(directory / "check.log") as output:
+            process = subprocess.Popen(
+                [*self._ansible(run, directory), "--check"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                pass_fds=(event_writer.fileno(),),
+                env=self._environment(event_writer.fileno()), cwd=self._playbooks,
+            )  # fmt: skip
+            ending = threading.Timer(run.deadline_s, process.kill)
+            ending.start()
+            event_writer.close()
+            try:
+                for event in _events(event_reader):
+                    on_event(event)
+                return process.wait()
+            finally:
+                ending.cancel()
+
     def _make_directory(self, run: PlaybookRun) -> Path:
         directory = self._home / "runs" / f"{run.operation}-{run.token}"
         try:
@@ -90,6 +114,11 @@ class AnsiblePlaybooks:
         armed = "disarmed" if os.environ.get(DISARM_VARIABLE) else "armed"
         return [
             sys.executable, "-I", "-S", str(guard.__file__), str(lease_fd), str(deadline_ns), armed,
+            *self._ansible(run, directory),
+        ]  # fmt: skip
+
+    def _ansible(self, run: PlaybookRun, directory: Path) -> list[str]:
+        return [
             str(Path(sys.executable).parent / "ansible-playbook"),
             "-i", str(self._inventory), "-e", f"@{directory / 'variables.json'}",
             str(self._playbooks / run.playbook),

@@ -18,7 +18,7 @@ from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites
 from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.incidents import ANTI_FLAP, flapping
 from sisamu_ops.failover.people import check_revert, judge_people
-from sisamu_ops.failover.plan import Plan, build_plan, check_direction, targets_read
+from sisamu_ops.failover.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import (
     AskDatabase,
     Experiments,
@@ -45,7 +45,7 @@ from sisamu_ops.failover.request import (
 )
 from sisamu_ops.failover.review import differences, read_plan
 from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, SECOND_SIGNATURE, Finding
-from sisamu_ops.failover.snapshot import experiments_to_judge, read_snapshot
+from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.failover.state import State
 from sisamu_ops.failover.steering import acknowledgeable, steerable, withdrawable
 from sisamu_ops.journal.canonical import canonical_bytes
@@ -515,9 +515,9 @@ class Admission:
         if not request.samus:
             raise AdmissionRefusedError("the request names no SAMU", remedy="name one with --samu")
         site, to = request.details.get(SITE, ""), request.to
-        hosts = targets_read(self.platform, request.verb, request.samus)
         if request.verb is not Verb.EVACUATE:
             site, to = "", check_direction(request.verb, to, policy.mode_order)
+        hosts = hosts_to_read(self.platform, request.verb, request.samus)
         read = read_snapshot(self.targets, hosts, self.database, request.verb)
         self._note_held(request, read.readings)
         return build_plan(

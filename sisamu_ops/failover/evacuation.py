@@ -8,6 +8,7 @@ whom it asked before. The mode of a SAMU is another matter, and stays what it is
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from sisamu_ops.failover.operation import Operation
 from sisamu_ops.failover.reading import Reading
@@ -74,6 +75,23 @@ def asked_first(
     """Return the site a router asks first as read; None when it is not read, or of two minds."""
     default = platform.first_site(samu_id, router_of(target))
     return reading.value(samu_id, default) if reading else None
+
+
+def playbook_facts(
+    changes: Mapping[str, Mapping[str, str]],
+    modes: Mapping[str, str],
+    served: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what a playbook is told: whom each router shall ask, and the mode of each SAMU.
+
+    `served` are the modes of all SAMUs of the evacuation: every path in use is proved at the site
+    that takes over, before any router is touched.
+    """
+    return {
+        "sisamu_sites": {router_of(target): dict(change) for target, change in changes.items()},
+        "sisamu_expected": dict(modes),
+        "sisamu_served": dict(served),
+    }
 
 
 def signatures(operation: Operation, samu_id: str, mode: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from sisamu_ops.failover.checking import Checker
-from sisamu_ops.failover.evacuation import signatures
+from sisamu_ops.failover.evacuation import playbook_facts, signatures
 from sisamu_ops.failover.ledger import (
     RunLedger,
     TargetResult,
@@ -31,6 +31,7 @@ from sisamu_ops.failover.pacing import Act, Next, what_next
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading
+from sisamu_ops.failover.recorder import NewEntry, Recorder
 from sisamu_ops.failover.request import Verb, digest_of, parse_rfc3339
 from sisamu_ops.failover.safety import AGENTS_CONFIRMED
 from sisamu_ops.failover.state import State
@@ -226,7 +227,8 @@ class Executor:
             playbook=PROVE, operation=operation.operation_id,
             token=Token(self.writer.epoch, self.state.size), samus=tuple(modes),
             to=operation.to, routers=self.platform.routers, deadline_s=deadline_s(len(modes)),
-            extra={"sisamu_expected": dict(modes), **_sites(operation, modes)},
+            extra=self._evacuation(operation, modes)
+            if operation.evacuates else {"sisamu_expected": dict(modes)},
         )  # fmt: skip
         self.runner.run(run, self.tenure, on_event)
         return calls
@@ -263,18 +265,11 @@ class Executor:
             targets={h: c for h, c in step.targets.items() if h in trying},
             routers=self.platform.routers,
         )
-        # Leadership lost while a playbook runs must not lose what the playbook still tells.
-        lost: list[LeadershipError] = []
+        recorder = Recorder(writer=self.writer, samus=len(self._samus_of(operation, step)))
 
         def on_event(event: Mapping[str, Any]) -> None:
-            event = _of_target(operation, event)
-            result = ledger.take(event)
-            if lost:
-                return
-            try:
-                self._record_event(operation, step, event, result)
-            except LeadershipError as error:
-                lost.append(error)
+            told = _of_target(operation, event)
+            recorder.take(self._entries_of(operation, step, told, ledger.take(told)))
 
         self._may_start()
         run = self._run_of(operation, step, entry, trying)
@@ -285,11 +280,14 @@ class Executor:
                 raise
             self._leave(operation, step, trying, error.message)
             return
+        recorder.flush()
         self._report_refusals(operation, step, ledger)
-        if lost:
-            raise lost[0]
-        for host, result in ledger.missing().items():
-            self._write_outcome(operation, step, host, result)
+        recorder.check()
+        recorder.take(_fallen(operation, step, ledger))
+        missing = ledger.missing().items()
+        recorder.take([e for h, r in missing for e in self._outcome_of(operation, step, h, r)])
+        recorder.flush()
+        recorder.check()
 
     def _left_out(self, step: Step) -> dict[str, str]:
         """Say which routers of a step are not tried: held, or out of a lone site's reach."""
@@ -310,21 +308,24 @@ class Executor:
     def _run_of(
         self, operation: Operation, step: Step, entry: Entry, hosts: Collection[str]
     ) -> PlaybookRun:
-        samus = tuple(s for s in operation.waves[step.wave] if step.carries(s))
-        extra: dict[str, Any] = {}
-        if operation.order:
-            extra["sisamu_order"] = list(operation.order)
+        samus = self._samus_of(operation, step)
+        extra: dict[str, Any] = {"sisamu_order": list(operation.order)} if operation.order else {}
         if operation.evacuates:
-            # Every path in use is proved at the site that takes over, before any router is touched.
-            in_use = {s: self.state.intended_mode(s) for s in operation.samus}
-            extra["sisamu_expected"] = {s: in_use[s] for s in samus}
-            extra |= {"sisamu_served": in_use, **_sites(operation, samus)}
+            extra = self._evacuation(operation, samus)
         return PlaybookRun(
             playbook=step.playbook, operation=operation.operation_id,
             token=Token(entry.epoch, entry.index), samus=samus, to=operation.to,
             routers=tuple(router_of(h) for h in self._routers(hosts)),
             deadline_s=deadline_s(len(samus)), extra=extra,
         )  # fmt: skip
+
+    def _evacuation(self, operation: Operation, samus: Collection[str]) -> dict[str, Any]:
+        served = {s: self.state.intended_mode(s) for s in operation.samus}
+        modes = {s: served[s] for s in samus}
+        return playbook_facts(operation.changes_of(samus), modes, served)
+
+    def _samus_of(self, operation: Operation, step: Step) -> tuple[str, ...]:
+        return tuple(s for s in operation.waves[step.wave] if step.carries(s))
 
     def _may_start(self) -> None:
         if not self.tenure.may_start():
@@ -333,21 +334,28 @@ class Executor:
                 remedy="the next leader goes on from the journal",
             )
 
-    def _record_event(
+    def _entries_of(
         self,
         operation: Operation,
         step: Step,
         event: Mapping[str, Any],
         result: TargetResult | None,
-    ) -> None:
+    ) -> list[NewEntry]:
+        """Return what an event of a run adds to the journal."""
         if result is not None:
-            self._write_outcome(operation, step, str(event["host"]), result)
-        elif event.get("event") == "call":
-            self.writer.write("call.proved", _call(operation, step, event))
+            return self._outcome_of(operation, step, str(event["host"]), result)
+        if event.get("event") == "call":
+            return [("call.proved", _call(operation, step, event))]
+        return []
 
     def _write_outcome(
         self, operation: Operation, step: Step, host: str, result: TargetResult
     ) -> None:
+        self.writer.write_all(self._outcome_of(operation, step, host, result))
+
+    def _outcome_of(
+        self, operation: Operation, step: Step, host: str, result: TargetResult
+    ) -> list[NewEntry]:
         data: dict[str, Any] = {
             "operation": operation.operation_id, "step": step.index, "target": host,
             "outcome": result.outcome.value, "detail": for_the_journal(result.detail),
@@ -357,20 +365,19 @@ class Executor:
             data["left"] = list(result.left)
         if result.took:
             data["took"] = dict(result.took)
-        self.writer.write("step.outcome", data)
-        if result.newer is not None:
-            self._hold(operation, host, result.newer)
+        held = self._held_by(operation, host, result.newer) if result.newer else []
+        return [("step.outcome", data), *held]
 
-    def _hold(self, operation: Operation, host: str, token: Token) -> None:
-        """Journal that a target has taken a token above this epoch.
+    def _held_by(self, operation: Operation, host: str, token: Token) -> list[NewEntry]:
+        """Return the entry that a target has taken a token above this epoch, where it is news.
 
         That an entry can still be written proves that no later leader was elected: the token is
         one of a site, or of a person, that acted alone.
         """
-        if token.epoch > self.writer.epoch and self.state.held.get(host) != token:
-            data: dict[str, Any] = {"target": host, "token": token.to_json()}
-            data["operation"] = operation.operation_id
-            self.writer.write("target.held", data)
+        if token.epoch <= self.writer.epoch or self.state.held.get(host) == token:
+            return []
+        data: dict[str, Any] = {"target": host, "token": token.to_json()}
+        return [("target.held", data | {"operation": operation.operation_id})]
 
     def _report_refusals(self, operation: Operation, step: Step, ledger: RunLedger) -> None:
         refused = {h: r.detail for h, r in ledger.results.items() if r.refused}
@@ -418,7 +425,7 @@ class Executor:
         for host in hosts:
             last = readings[host].last
             if last is not None and not readings[host].sealed:
-                self._hold(operation, host, last)
+                self.writer.write_all(self._held_by(operation, host, last))
         return readings
 
     def _judge(self, operation: Operation, step: Step, reading: Reading) -> TargetResult:
@@ -524,18 +531,20 @@ def _of_target(operation: Operation, event: Mapping[str, Any]) -> Mapping[str, A
     return event
 
 
-def _sites(operation: Operation, samus: Collection[str]) -> dict[str, Any]:
-    """Return what playbooks are told of an evacuation: by router, the site of each SAMU."""
-    if not operation.evacuates:
-        return {}
-    changes = operation.changes_of(samus)
-    return {"sisamu_sites": {router_of(target): change for target, change in changes.items()}}
-
-
 def _enrolment(reading: Reading) -> Outcome:
     if reading.enrolled:
         return Outcome.DONE
     return Outcome.FAILED if reading.reachable else Outcome.UNKNOWN
+
+
+def _fallen(operation: Operation, step: Step, ledger: RunLedger) -> list[NewEntry]:
+    """Return the entry that says which SAMUs a rescue takes elsewhere, and why."""
+    fallen = ledger.fallen(operation.to)
+    samus = {
+        s: {"to": f["to"], "why": for_the_journal(f["why"])[:_DETAIL]} for s, f in fallen.items()
+    }
+    data: dict[str, Any] = {"operation": operation.operation_id, "step": step.index}
+    return [("path.chosen", data | {"samus": samus})] if samus else []
 
 
 def _call(operation: Operation, step: Step, event: Mapping[str, Any]) -> dict[str, Any]:

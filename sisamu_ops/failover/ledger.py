@@ -69,6 +69,14 @@ class RunLedger:
             self.complete = True
         return None
 
+    def fallen(self, to: str) -> dict[str, dict[str, str]]:
+        """Return the SAMUs for which a rescue chose another mode than the wanted one, and why."""
+        return {
+            samu: {"to": chosen, "why": why}
+            for samu, (chosen, why) in self.choices.items()
+            if chosen != to
+        }
+
     def _chosen(self, host: str) -> dict[str, str]:
         """Return the modes a rescue chose: routers hold modes, gateways do not."""
         return {s: to for s, (to, _) in self.choices.items()} if host in self.routers else {}
@@ -184,6 +192,8 @@ def judge_samu(
         h: s.outcome_of(h, samu_id) for h, s in latest.items() if h in routers or to == operation.to
     }
     outcome, said = _judge_path(found, modes, _calls(operation, steps, samu_id), to)
+    if samu_id in operation.chosen:
+        said.insert(0, operation.chosen[samu_id])
     if not wanted:
         said.append("a later request wants another mode")
     moved = any(o is not Outcome.FAILED for h, o in found.items() if h in routers)

@@ -123,6 +123,8 @@ class Operation:
     site: str = ""
     steps: list[Step] = field(default_factory=list)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
+    #: Why a rescue took another path than the wanted one, by SAMU.
+    chosen: dict[str, str] = field(default_factory=dict)
     ends: dict[str, SamuEnd] = field(default_factory=dict)
     waves_ended: dict[int, str] = field(default_factory=dict)
     soaks: dict[int, Soak] = field(default_factory=dict)

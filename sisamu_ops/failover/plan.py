@@ -191,13 +191,6 @@ def build_plan(
     )  # fmt: skip
 
 
-def targets_read(platform: Platform, verb: Verb, samus: Sequence[str]) -> list[str]:
-    """Return the targets a plan is made from: the routers, and what else would be changed."""
-    if verb is Verb.EVACUATE:
-        return [*platform.routers, *platform.site_targets.values()]
-    return [*platform.routers, *(platform.samu(s).gateway for s in samus)]
-
-
 def rescue_order(verb: Verb, to: str, mode_order: Sequence[str]) -> tuple[str, ...]:
     """Return the modes a rescue may fall to, the wanted one first; none for a planned verb."""
     if verb is not Verb.FAILOVER or to not in mode_order:
@@ -272,4 +265,4 @@ def _transitions(
 
 
 def _described(reading: Reading | None, samu_id: str, default: str) -> str:
-    return "unreachable" if reading is None else reading.describe(samu_id, default)
+    return "not read" if reading is None else reading.describe(samu_id, default)

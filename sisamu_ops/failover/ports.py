@@ -88,6 +88,13 @@ class NoExperiments:
         return ()
 
 
+class CheckMode(Protocol):
+    """Runs a playbook in Ansible's check mode: nothing is changed."""
+
+    def __call__(self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]) -> int:
+        """Run to the end, calling `on_event` for each event; return Ansible's exit code."""
+
+
 class Targets(Protocol):
     """The fences of the targets, reached without a playbook: never a change of mode."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from shlex import quote
 
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform
@@ -26,6 +27,16 @@ class Selection:
     def is_empty(self) -> bool:
         """Say whether nothing was named."""
         return not (self.samus or self.sites or self.regions or self.patterns or self.everything)
+
+    def words(self) -> list[str]:
+        """Return it as one types it."""
+        if self.everything:
+            return ["--all"]
+        named = (
+            ("--samu", self.samus), ("--site", self.sites), ("--region", self.regions),
+            ("--pattern", self.patterns),
+        )  # fmt: skip
+        return [word for option, values in named for v in values for word in (option, quote(v))]
 
 
 def select_samus(platform: Platform, selection: Selection, match: MatchHosts) -> tuple[str, ...]:

@@ -13,8 +13,12 @@ from threading import Thread
 from sisamu_ops.failover.ports import AskDatabase, DatabaseWord, Experiments, Targets
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.request import Verb
+from sisamu_ops.model.platform import Platform
 from sisamu_ops.model.safety import Safety
 
+#: More gateways than these a rescue does not read before it acts: it would cost seconds, and what
+#: there is to find it finds when it arms them.
+_GATEWAYS = 12
 #: What a rescue gives the database beside the time it takes to read the targets, in seconds.
 GRACE_S = 0.1
 _UNHEARD = DatabaseWord(holds=False, said="it could not be asked")
@@ -40,6 +44,19 @@ def read_snapshot(
     asking.join(None if verb.planned else GRACE_S)
     unheard = _UNHEARD if verb.planned else None
     return Snapshot(readings=readings, database=words[0] if words else unheard)
+
+
+def hosts_to_read(platform: Platform, verb: Verb, samus: Collection[str]) -> list[str]:
+    """Return the targets a plan is made from: every router, and the gateways of the SAMUs.
+
+    An evacuation touches no gateway, and the routers' other fences.
+    """
+    if verb is Verb.EVACUATE:
+        return [*platform.routers, *platform.site_targets.values()]
+    gateways = [platform.samu(samu).gateway for samu in samus]
+    if verb is Verb.FAILOVER and len(gateways) > _GATEWAYS:
+        gateways = []
+    return [*platform.routers, *gateways]
 
 
 def experiments_to_judge(safety: Safety, experiments: Experiments) -> tuple[str, ...]:

@@ -538,6 +538,12 @@ def _prove(state: State, operation: Operation, call: Mapping[str, Any], answered
         times[mode] = max(answered_at, times.get(mode, ""))
 
 
+def _path_chosen(state: State, entry: Entry) -> None:
+    data = _data(entry)
+    chosen = state.operations[data["operation"]].chosen
+    chosen |= {samu_id: said["why"] for samu_id, said in data["samus"].items()}
+
+
 def _wave_ended(state: State, entry: Entry) -> None:
     data = _data(entry)
     operation = state.operations[data["operation"]]
@@ -740,7 +746,7 @@ def _noted(state: State, entry: Entry) -> None:
 
 #: What a merged log may tell of its own operations.
 _CARRIED_OUT = (
-    "request.approved", "step.started", "step.outcome", "call.proved", "wave.ended",
+    "request.approved", "step.started", "step.outcome", "call.proved", "path.chosen", "wave.ended",
     "soak.probed", "operation.held", "operation.ended",
 )  # fmt: skip
 
@@ -754,6 +760,7 @@ _HANDLERS = {
     "step.started": _started,
     "step.outcome": _outcome,
     "call.proved": _called,
+    "path.chosen": _path_chosen,
     "wave.ended": _wave_ended,
     "soak.probed": _probed,
     "operation.held": _operation_held,

@@ -135,6 +135,14 @@ def _called(entry: Entry, data: Data) -> str:
     return f"Test call through {data['via']} {data['host']}: {said}."
 
 
+def _path_chosen(entry: Entry, data: Data) -> str:
+    of_each: dict[str, list[str]] = {}
+    for samu, said in data["samus"].items():
+        where = f"goes to {said['to']}" if said["to"] else "is left where it is"
+        of_each.setdefault(f"{where}: {said['why']}", []).append(samu)
+    return " ".join(f"SAMU {named(samus)} {what}." for what, samus in of_each.items())
+
+
 def _wave_ended(entry: Entry, data: Data) -> str:
     of_each: dict[str, list[str]] = {}
     for samu, said in data["samus"].items():
@@ -263,6 +271,7 @@ _TELLERS: Mapping[str, Callable[[Entry, Data], str]] = {
     "step.started": _started,
     "step.outcome": _outcome,
     "call.proved": _called,
+    "path.chosen": _path_chosen,
     "wave.ended": _wave_ended,
     "soak.probed": _probed,
     "operation.held": _operation_held,

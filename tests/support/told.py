@@ -55,6 +55,10 @@ DATA: dict[str, dict[str, Any]] = {
         "samu": "300",
         "result": {"answered": True, "status": 200, "answered_by": "backup;samu=300", "pdd_ms": 42},
     },
+    "path.chosen": {
+        "operation": ID, "step": 1,
+        "samus": {"300": {"to": "degraded", "why": "backup refuses calls"}},
+    },
     "wave.ended": {
         "operation": ID, "wave": 0,
         "samus": {"300": {"outcome": "done", "to": "backup", "moved": True, "detail": ""}},

@@ -25,6 +25,7 @@ from sisamu_ops.cli.safety import rule_facts
 from sisamu_ops.desk import Desk
 from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.failover.admission import INBOX_LIMIT
+from sisamu_ops.failover.preview import Preview
 from sisamu_ops.failover.report import make_alarm, make_report, make_trigger
 from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.failover.safety import RULES
@@ -508,7 +509,12 @@ def test_the_keys_of_a_plan_are_documented(tmp_path: Path) -> None:
             platform="world", verb=Verb.SWITCHOVER, reason="r", now=world.now,
             lifetime=timedelta(minutes=5), samus=["300"], to="backup",
         )  # fmt: skip
-        found = set(paths(plan_facts(term.admission._plan(request))))
+        plan = term.admission._plan(request)
+    preview = Preview(
+        changes=[{"host": "otn-paris", "samus": ["300"]}], problems={"otn-lyon": "cut off"},
+        not_evaluated=[{"host": "otn-lyon", "what": "the test call"}],
+    )  # fmt: skip
+    found = set(paths(plan_facts(plan, preview))) | {"check"}
     heading = "switchover plan, failover plan, failback plan"
     assert found == {key.removesuffix("[]") for key in documented_keys(heading)}
 

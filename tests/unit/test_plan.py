@@ -85,7 +85,7 @@ def test_a_target_not_read_is_planned_as_such(platform: Platform) -> None:
     readings = healthy(platform)
     del readings["otn-lyon"]
     made = plan(platform, readings, Verb.FAILOVER)
-    assert [m.before for m in made.transitions if m.host == "otn-lyon"] == ["unreachable"]
+    assert [m.before for m in made.transitions if m.host == "otn-lyon"] == ["not read"]
     assert made.blocked_by == ()
     assert {f.rule for f in made.findings} == {"routers-read", "mode-known"}
 

@@ -290,7 +290,7 @@ def test_what_is_no_rule_is_refused_and_those_there_are_named(world: World) -> N
     assert "freeze-window" in str(answer.data["remedy"])
 
 
-@pytest.mark.parametrize("verb", [Verb.EVACUATE, Verb.CHECK])
+@pytest.mark.parametrize("verb", [Verb.EVACUATE])
 def test_what_is_only_judged_yet_is_refused_by_name(verb: Verb, world: World) -> None:
     """A verb of the matrix that nobody carries out yet does not bring a leader down."""
     answer = answered(world, now_asked(world, verb, samus=("300",), to="backup"))

@@ -21,6 +21,7 @@ SAID = {
     "step.started": ["lyon", "samu_failover.yml", "token 4.7", "otn-paris", "samu-300"],
     "step.outcome": ["otn-paris", "done", "read back"],
     "call.proved": ["otn-paris", "backup;samu=300", "42 ms"],
+    "path.chosen": ["SAMU 300", "goes to degraded", "backup refuses calls"],
     "wave.ended": ["Wave 1", "SAMU 300 done on backup"],
     "soak.probed": ["wave 1", "2 test calls", "over"],
     "operation.held": ["SAMU 300 ended failed", "Nothing more begins"],
