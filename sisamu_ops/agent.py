@@ -200,7 +200,8 @@ class SiteAgent:
     def _let_preferred_go_first(self) -> None:
         """When the sites start together, the first in order may need a moment to be there."""
         policy = self._platform.policy
-        if not self._settled and self.site != policy.site_order[0]:
+        order = self._folding.state.standing_order(policy.site_order)
+        if not self._settled and self.site != order[0]:
             self._stop.wait(policy.hold_off_ms / 1000)
         self._settled = True
 
