@@ -113,7 +113,7 @@ class Desk:
                 now=self.now(),
             ),
             "paused": view.state.paused,
-            "evacuated": dict(view.state.evacuated),
+            "evacuated": [{"site": site, "to": to} for site, to in view.state.evacuated.items()],
             "alarms": [alarm_facts(alarm) for alarm in view.state.alarms.values()][-5:],
             "held": [
                 {"target": host, "token": str(token)} for host, token in view.state.held.items()

@@ -74,7 +74,9 @@ def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
 
 def _print_plan(plan: Plan, preview: Preview | None) -> None:
     rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
-    title = f"{plan.verb.value} {plan.site} to {plan.to}".replace("  ", " ")
+    title = f"{plan.verb.value} to {plan.to}"
+    if plan.site:
+        title = f"{plan.site} {'comes home' if plan.site == plan.to else f'evacuated to {plan.to}'}"
     print_table(title, ["", "target", "samu", "now", "then"], rows)
     for line in (*_evacuation_told(plan), *_waves_told(plan)):
         click.echo(line)

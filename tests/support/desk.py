@@ -149,11 +149,24 @@ class Load:
 
 
 @contextmanager
-def load(desk: Desk, rate: int = 20) -> Iterator[Load]:
-    """Place calls to SAMU 300 for as long as the body lasts, begun once both routers had some."""
+def load(desk: Desk, rate: int = 20, *options: str) -> Iterator[Load]:
+    """Place calls, to SAMU 300 unless told, while the body lasts; begun once both routers had some.
+
+    `options` are others of `lab calls`.
+    """
     before = {router: transactions(desk.lab, router) for router in ROUTER_NAMES}
     process = desk.start(
-        "lab", "calls", "--rate", str(rate), "--duration", "300", "--hold", "1", "-o", "json"
+        "lab",
+        "calls",
+        "--rate",
+        str(rate),
+        "--duration",
+        "300",
+        "--hold",
+        "1",
+        "-o",
+        "json",
+        *options,
     )
     placed = Load(figures={})
     try:

@@ -427,8 +427,9 @@ def test_the_keys_of_status_are_documented(
         platform=platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
         now=lambda: world.now,
     )  # fmt: skip
-    found = status_keys(desk) - {"held", "second_due", "samus[].confirmed"}
+    found = status_keys(desk) - {"held", "second_due", "samus[].confirmed", "evacuated"}
     view.state, view.entries = fold(lived_alone[0]), lived_alone[0]
+    view.state.evacuated["paris"] = "lyon"
     found |= status_keys(desk) - {"alarms", "to_call"}
     database = assess_rac(healthy(down=frozenset({"rac2"})).capture()).brief()
     for path in paths(database, "database"):
