@@ -255,6 +255,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     with_people(world)
     world.ask(Verb.CHECK, samus=["680"], to="backup")
     world.lead_until_idle()
+    world.prefer_sites()
+    world.ask(
+        Verb.EVACUATE, samus=list(world.platform.samus), to="lyon", details={"site": "paris"},
+        overrides=["second-signature"],
+    )  # fmt: skip
+    world.lead_until_idle()
     with world.leading() as term:
         term.begin()
         term.leave()

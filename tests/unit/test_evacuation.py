@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from sisamu_ops.app import clusters
 from sisamu_ops.failover.evacuation import (
     asked_first,
     check_refuge,
@@ -29,9 +31,11 @@ from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.leadership.contending import judge_standing
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.outcome import Outcome
-from sisamu_ops.model.platform import Platform, site_target
+from sisamu_ops.model.platform import Platform, Waves, site_target
+from sisamu_ops.quorum.rac.assess import assess_rac
+from tests.support.rac import healthy
 from tests.support.safety import a_platform
-from tests.support.world import SAMUS, World, load_helper, make_world
+from tests.support.world import SAMUS, Killed, World, load_helper, make_world
 from tests.unit.test_admission import entries
 
 PARIS, LYON = site_target("otn-paris"), site_target("otn-lyon")
@@ -303,11 +307,69 @@ def test_a_site_is_evacuated_of_all_or_not_at_all(world: World) -> None:
     assert world.playbooks.sent == []
 
 
+def test_nobody_is_evacuated_to_where_nobody_is(world: World) -> None:
+    """The leader refuses what the desk would: two sites cannot leave to each other."""
+    assert refused(world) == ""
+    assert "paris is evacuated" in refused(world, to="paris", details={"site": "lyon"})
+
+
+def test_those_on_backup_are_left_alone_after_an_evacuation(world: World) -> None:
+    """The last word on a SAMU's mode is that of its move, whatever came of an evacuation since."""
+    world.ask(Verb.FAILOVER, samus=["300"], to="backup")
+    world.lead_until_idle()
+    assert refused(world) == ""
+    world.ask(Verb.FAILOVER, samus=["300", "680"], to="backup")
+    world.lead_until_idle()
+    assert list(world.state().operations.values())[-1].samus == ("680",)
+
+
+def test_a_router_that_holds_nothing_asks_its_own_site(world: World) -> None:
+    """Sealed before anything was sent, it is known whom it asks: paris's its own, lyon's lyon."""
+    world.ask(Verb.EVACUATE, samus=SAMUS, to="lyon", details={"site": "paris"})
+
+    def strike(moment: str) -> None:
+        if moment == "after" and entries(world)[-1].kind == "step.started":
+            raise Killed
+
+    world.strike = strike
+    with pytest.raises(Killed):
+        world.lead_until_idle()
+    world.strike = lambda _: None
+    with world.leading() as term:
+        term.begin()
+    step = list(world.state().operations.values())[-1].steps[0]
+    assert step.outcomes == {PARIS: Outcome.FAILED, LYON: Outcome.DONE}
+    assert step.details[PARIS] == "after sealing: 120 reads paris"
+
+
+def test_a_soak_sees_a_call_that_another_site_answers(world: World) -> None:
+    """Turned back by a hand between two waves: held, though the mode is right."""
+    waves = Waves(canary=1, growth=1, soak_ms=3_000)
+    world.platform = replace(world.platform, policy=replace(world.platform.policy, waves=waves))
+    world.ask(Verb.EVACUATE, samus=SAMUS, to="lyon", details={"site": "paris"})
+    world.lead_until_idle()
+    world.fences.running[PARIS]["120"] = "paris"
+    world.now += timedelta(seconds=3)
+    world.lead_until_idle()
+    operation = list(world.state().operations.values())[-1]
+    assert "nominal;instance=paris" in operation.held
+
+
+def test_the_leader_hears_what_each_sites_loss_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's word brings the what-if of every site."""
+    brief = assess_rac(healthy().capture()).brief()
+    monkeypatch.setattr(clusters, "glance_at_database", lambda platform, key: brief)
+    word = clusters.hear_database(a_platform(), Path("key"))
+    assert word is not None
+    assert word.without == brief["without_site"] != {}
+
+
 def test_a_paused_leader_is_a_rule_like_any_other(world: World) -> None:
     """It is refused by the rule's name."""
     world.ask(Verb.PAUSE)
     world.lead_until_idle()
     assert "paused" in refused(world)
+    assert refused(world, overrides=["leader-paused"]) == ""
 
 
 def test_a_database_that_would_not_survive_keeps_the_site(world: World) -> None:
