@@ -13,6 +13,7 @@ from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites, playbook_facts
 from sisamu_ops.failover.execute import deadline_s
+from sisamu_ops.failover.guidance import guidance
 from sisamu_ops.failover.in_force import Rules, differing
 from sisamu_ops.failover.merged_log import MergedLog
 from sisamu_ops.failover.merging import leaf_item, read_log
@@ -23,6 +24,7 @@ from sisamu_ops.failover.overview import (
     due_facts,
     incident_facts,
     incident_line,
+    operation_line,
     samu_facts,
     second_due_facts,
     site_facts,
@@ -92,6 +94,10 @@ class Desk:
 
     def status(self) -> dict[str, Any]:
         """Return the platform at a glance; never fails for want of a leader or ZooKeeper."""
+        facts = self._glance()
+        return facts | {"now": guidance(facts, self.platform)}
+
+    def _glance(self) -> dict[str, Any]:
         glance = self.record.glance()
         view, leader = glance.view, glance.leader
         samus = list(self.platform.samus.values())
@@ -131,6 +137,7 @@ class Desk:
                 "live": view.live,
                 "newest_at": view.entries[-1].time if view.entries else None,
             },
+            "operations": [operation_line(o) for o in view.state.running()],
             "samus": [samu_facts(s, view.state, modes[s.samu_id]) for s in samus],
         }
 

@@ -12,9 +12,9 @@ from sisamu_ops.lab import Lab
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a lab in one worker; two labs live side by side."""
+    """Keep what shares a lab in one worker; two labs live side by side, one a worker."""
     for item in items:
-        for fixture in ("desk", "lab"):
+        for fixture in ("desk", "lab", "nation", "ruled"):
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(fixture))
 

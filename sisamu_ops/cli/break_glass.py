@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sisamu_ops.app import App
+from sisamu_ops.cli.choose import chosen, confirm_national, confirm_option, samu_options
 from sisamu_ops.cli.follow import (
     chosen_file,
     conclude,
@@ -46,7 +47,8 @@ def break_glass() -> None:
 @request_options
 @override_option
 @click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
-@click.option("--samu", "samus", multiple=True, required=True, help="SAMU; may be repeated.")
+@confirm_option
+@samu_options
 @_HOME
 @_SITE
 @click.argument("verb", type=click.Choice(["switchover", "failover", "failback"]))
@@ -56,7 +58,6 @@ def start(
     verb: str,
     home: Path | None,
     site: str,
-    samus: tuple[str, ...],
     to: str,
     overrides: tuple[str, ...],
     reason: str,
@@ -70,6 +71,8 @@ def start(
     """
     from sisamu_ops.failover.request import Verb
 
+    samus = app.desk.select(chosen())
+    confirm_national(app)
     request = app.desk.new_request(
         Verb(verb), reason=reason, lifetime=lifetime(expires_min), samus=samus, to=to,
         site=site, overrides=overrides,

@@ -27,6 +27,14 @@ def selection_options(command: Command) -> Command:
     return command
 
 
+def samu_options(command: Command) -> Command:
+    """Add the same but for `--site`, where that names who acts."""
+    for names, settings in _OPTIONS:
+        if names[0] != "--site":
+            command = click.option(*names, expose_value=False, callback=_keep, **settings)(command)
+    return command
+
+
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     ctx.meta.setdefault(_CHOSEN, {})[param.name] = value
 

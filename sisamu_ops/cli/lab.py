@@ -116,6 +116,7 @@ def start_command(names: tuple[str, ...]) -> None:
               help="Seconds during which calls are placed.")  # fmt: skip
 @click.option("--hold", type=click.FloatRange(0), default=2, show_default=True,
               help="Seconds a call lasts once answered.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Call every SAMU in turn.")
 @click.option("--samu", "samu_ids", multiple=True, default=["300"], show_default=True,
               help="SAMU to call, at its test number; several take turns.")  # fmt: skip
 @click.option("--ledger", type=click.File("w", encoding="utf-8", lazy=False),
@@ -128,6 +129,7 @@ def calls_command(
     duration: float,
     hold: float,
     samu_ids: tuple[str, ...],
+    everything: bool,
     ledger: TextIO | None,
     output: str,
 ) -> None:
@@ -139,7 +141,8 @@ def calls_command(
     """
     from sisamu_ops.telephony.ledger import tally
 
-    samus = [app.platform.samu(wanted) for wanted in samu_ids]
+    named = list(app.platform.samus) if everything else samu_ids
+    samus = [app.platform.samu(wanted) for wanted in named]
     with _stop_on_interrupt() as stop:
         records = open_lab().calls(
             rate_per_s=rate,

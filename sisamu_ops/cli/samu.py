@@ -12,6 +12,7 @@ from sisamu_ops.cli.follow import (
     asking_options,
     carry_out,
     lifetime,
+    override_option,
     request_options,
     require_reason,
 )
@@ -178,11 +179,20 @@ def check(app: App, to: str, reason: str, expires_min: int, output: str) -> None
 @samu.command()
 @output_option
 @asking_options
+@override_option
 @click.option("--revert", is_flag=True, help="Bring them back to where they are intended.")
 @click.option("--accept", is_flag=True, help="Intend from now on what their routers hold.")
 @selection_options
 @click.pass_obj
-def drift(app: App, accept: bool, revert: bool, reason: str, expires_min: int, output: str) -> None:
+def drift(
+    app: App,
+    accept: bool,
+    revert: bool,
+    overrides: tuple[str, ...],
+    reason: str,
+    expires_min: int,
+    output: str,
+) -> None:
     """Show SAMUs that are not where the journal intends them.
 
     Never corrected by itself: accept it or revert it, signed.
@@ -203,7 +213,7 @@ def drift(app: App, accept: bool, revert: bool, reason: str, expires_min: int, o
         )
     samus = [one["id"] for one in facts]
     _ask(app, "accept" if accept else "revert", reason, expires_min, output,
-         samus=samus, to=modes.pop())  # fmt: skip
+         samus=samus, to=modes.pop(), overrides=overrides)  # fmt: skip
 
 
 def _all_unless_named(app: App) -> tuple[str, ...]:

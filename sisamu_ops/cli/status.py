@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from sisamu_ops.cli.render import emit, name_few, output_option, print_table, wr
 #: Findings on the database, and SAMUs to call, that are told at a glance.
 _FINDINGS = 3
 _CALLS = 5
+#: SAMUs that have a line each; with more, only those that are not nominal and settled.
+_LINES = 20
 
 
 @click.command()
@@ -65,13 +68,34 @@ def _print(facts: dict[str, Any]) -> None:
         for problem in site["problems"]:
             click.echo(f"{site['id']}: {problem['message']}")
             click.echo(f"  remedy: {problem['remedy']}")
-    print_table(
-        "",
-        ["samu", "name", "mode", "intended", "read at (UTC)", "last operation"],
-        [_samu_row(s) for s in facts["samus"]],
-    )
+    _print_samus(facts["samus"])
     for samu in facts["samus"]:
         _print_unknown(samu)
+    for step in facts["now"]:
+        click.echo(wrapped(step["why"], "now      "))
+        # Never broken: it is there to be copied.
+        click.echo(f"  {step['command']}")
+
+
+def _print_samus(samus: list[dict[str, Any]]) -> None:
+    """Print a line a SAMU; of the whole nation only those that are not as they always are."""
+    shown = samus if len(samus) <= _LINES else [s for s in samus if not _is_usual(s)]
+    if len(samus) > _LINES:
+        counts = Counter(s["mode"] for s in samus)
+        told = ", ".join(f"{many} {mode}" for mode, many in sorted(counts.items()))
+        click.echo(f"samus    {told}; all of them: sisamu status -o json")
+    rows = [_samu_row(s) for s in shown[:_LINES]]
+    columns = ["samu", "name", "mode", "intended", "read at (UTC)", "last operation"]
+    if rows:
+        print_table("", columns, rows)
+    if len(shown) > _LINES:
+        click.echo(f"  and {len(shown) - _LINES} more")
+
+
+def _is_usual(samu: dict[str, Any]) -> bool:
+    last = samu["operation"]
+    settled = last is None or last["outcome"] == "done"
+    return bool(settled) and samu["mode"] == samu["intended_mode"] == "nominal"
 
 
 def _how_to_approve(due: dict[str, Any]) -> str:
@@ -121,7 +145,7 @@ def _state(site: dict[str, Any]) -> str:
 
 
 def _print_unknown(samu: dict[str, Any]) -> None:
-    """Say what is not known of a SAMU, and how to settle it."""
+    """Say what is not known of a SAMU; what settles it is said at the end."""
     last = samu["operation"]
     told = []
     if samu["mode"] == "unknown":
@@ -129,8 +153,7 @@ def _print_unknown(samu: dict[str, Any]) -> None:
     if last and last["unsettled"]:
         told += [f"{host} is unknown since {last['id']}" for host in last["unsettled"]]
     if told:
-        click.echo(f"SAMU {samu['id']}: {'; '.join(told)}")
-        click.echo(f"  settle it: {samu['remedy']}")
+        click.echo(wrapped("; ".join(told), f"SAMU {samu['id']}: "))
 
 
 def _samu_row(samu: dict[str, Any]) -> tuple[str, ...]:

@@ -154,19 +154,25 @@ class Executor:
         What a later request has superseded is settled and never run: a failback that a dead
         leader left half done must not undo the rescue asked for since.
         """
+        readings: Mapping[str, Reading] = {}
         if operation.steps_of(wave):
-            self._settle(operation, cause="resume")
+            readings = self._settle(operation, cause="resume")
         samus = operation.remaining(wave)
         wanted = [s for s in samus if self.state.wants(operation, s)]
         if not operation.aborted_by:
-            self._try(operation, wave, wanted)
+            self._try(operation, wave, wanted, but=_not_sealed(readings))
         self._end_wave(operation, wave, samus)
 
-    def _try(self, operation: Operation, wave: int, samus: Collection[str]) -> None:
-        """Run a step for some SAMUs of a wave, where there is a router to move."""
-        not_sealed = operation.unsettled_in(wave)
+    def _try(
+        self, operation: Operation, wave: int, samus: Collection[str], *, but: Collection[str] = ()
+    ) -> None:
+        """Run a step for some SAMUs of a wave, where there is a router to move.
+
+        `but` are the targets that could not be sealed: what is there cannot be told from what may
+        still arrive.
+        """
         changes = operation.changes_of(samus)
-        hosts = {host: change for host, change in changes.items() if host not in not_sealed}
+        hosts = {host: change for host, change in changes.items() if host not in but}
         if self._routers(hosts):
             self._run_step(operation, wave, hosts)
 
@@ -458,10 +464,11 @@ class Executor:
     def _complete(self, operation: Operation) -> Outcome:
         """Settle the SAMUs nobody knows of; an operation that is held stays so."""
         readings = self._settle(operation, cause="reconcile")
-        sealed = all(reading.sealed for reading in readings.values())
+        sealed = not _not_sealed(readings)
         for wave in sorted({operation.wave_of(s) for s in operation.samus_with(Outcome.UNKNOWN)}):
             samus = [s for s in operation.samus_with(Outcome.UNKNOWN) if s in operation.waves[wave]]
-            if sealed:
+            # What was aborted is settled, and not completed: nothing more of it begins.
+            if sealed and not operation.aborted_by:
                 self._try(operation, wave, [s for s in samus if self.state.wants(operation, s)])
             self._end_wave(operation, wave, samus)
         if operation.outcome is not None:
@@ -529,6 +536,10 @@ def _of_target(operation: Operation, event: Mapping[str, Any]) -> Mapping[str, A
     if operation.evacuates and event.get("event") != "call" and target in operation.targets:
         return {**event, "host": target}
     return event
+
+
+def _not_sealed(readings: Mapping[str, Reading]) -> list[str]:
+    return [host for host, reading in readings.items() if not reading.sealed]
 
 
 def _enrolment(reading: Reading) -> Outcome:

@@ -182,10 +182,6 @@ class Operation:
         """Return the targets of which nobody knows whether they were changed."""
         return [h for h, o in self.target_outcomes().items() if o is Outcome.UNKNOWN]
 
-    def unsettled_in(self, wave: int) -> list[str]:
-        """Return the unsettled targets of one wave."""
-        return [h for h, o in _latest(self.steps_of(wave)).items() if o is Outcome.UNKNOWN]
-
     def changes_of(self, samus: Collection[str]) -> dict[str, dict[str, str]]:
         """Return what each target shall be for some of the SAMUs, in order of change."""
         of_each = {

@@ -227,6 +227,7 @@ def operation_line(operation: Operation) -> dict[str, Any]:
         "to": operation.to,
         "site": operation.site or None,
         "outcome": outcome,
+        "held": operation.held or None,
         "unsettled": operation.unsettled() if operation.outcome else [],
         "accepted_at": operation.accepted_at,
         "ended_at": operation.ended_at or None,
@@ -254,6 +255,7 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
         {
             "index": step.index,
             "token": str(step.token),
+            "wave": step.wave + 1,
             "playbook": step.playbook,
             "started_at": step.time,
             "targets": {
@@ -276,7 +278,6 @@ def operation_facts(operation: Operation) -> dict[str, Any]:
         "plan": operation.plan,
         "findings": list(operation.findings),
         "detail": operation.detail,
-        "held": operation.held or None,
         "aborted_by": operation.aborted_by or None,
         "soak_ms": operation.soak_ms,
         "order": list(operation.order),

@@ -134,6 +134,42 @@ def test_a_rescue_goes_on_past_what_fails(tmp_path: Path, helper: ModuleType) ->
     assert operation.outcome is Outcome.UNKNOWN
 
 
+@pytest.mark.parametrize("verb", [Verb.SWITCHOVER, Verb.FAILOVER])
+def test_a_target_that_hung_half_way_is_settled(
+    verb: Verb, tmp_path: Path, helper: ModuleType
+) -> None:
+    """Its durable list written, its Kamailio not: unknown; once it answers, reconcile completes."""
+    world = three_waves(tmp_path, helper)
+    accept(world, verb)
+    world.fences.hung = {"otn-lyon"}
+    operation = lead_through(world)
+    assert operation.ends["120"].outcome is Outcome.UNKNOWN
+    world.fences.hung = set()
+    world.ask(Verb.RECONCILE)
+    world.lead_until_idle()
+    assert world.modes("120") == ["backup", "backup"]
+    operation = list(world.state().operations.values())[-1]
+    assert operation.ends["120"].outcome is Outcome.DONE
+    assert world.state().unknown() == []
+
+
+def test_what_was_aborted_is_settled_and_not_completed(tmp_path: Path, helper: ModuleType) -> None:
+    """Reconcile says where it is; it moves nobody any further."""
+    world = three_waves(tmp_path, helper)
+    accept(world, Verb.SWITCHOVER)
+    world.fences.unreachable = {"otn-lyon"}
+    operation = lead_through(world)
+    world.ask(Verb.ABORT, about=operation.operation_id)
+    world.lead_until_idle()
+    world.fences.unreachable = set()
+    sent = len(world.playbooks.sent)
+    world.ask(Verb.RECONCILE)
+    world.lead_until_idle()
+    assert len(world.playbooks.sent) == sent
+    ended = world.state().operations[operation.operation_id]
+    assert (ended.ends["120"].outcome, world.state().unknown()) == (Outcome.FAILED, [])
+
+
 def test_asked_again_only_what_is_missing_is_touched(tmp_path: Path, helper: ModuleType) -> None:
     """Of three SAMUs one could not be moved; the next rescue of all touches that one alone."""
     world = three_waves(tmp_path, helper)

@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,21 @@ class Desk:
     """What the on-call engineer has: a terminal in a lab that is led."""
 
     lab: Lab
+    #: What the lab's inventory reads from the environment besides.
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what tells a command which lab it is about."""
+        name, inventory = self.lab.place.name, self.lab.inventory
+        return {"SISAMU_LAB_NAME": name, "SISAMU_INVENTORY": str(inventory)} | self.settings
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Begin a command."""
         return subprocess.Popen(
             [str(SISAMU), *arguments], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | {"SISAMU_LAB_NAME": self.lab.place.name} | environment,
+            env=os.environ | self.environment | environment,
         )  # fmt: skip
 
     def run(
@@ -149,24 +157,14 @@ class Load:
 
 
 @contextmanager
-def load(desk: Desk, rate: int = 20, *options: str) -> Iterator[Load]:
-    """Place calls, to SAMU 300 unless told, while the body lasts; begun once both routers had some.
+def load(desk: Desk, rate: int = 20, *whom: str) -> Iterator[Load]:
+    """Place calls to SAMU 300 for as long as the body lasts, begun once both routers had some.
 
-    `options` are others of `lab calls`.
+    `whom` names others, as `lab calls` does: `--all`.
     """
     before = {router: transactions(desk.lab, router) for router in ROUTER_NAMES}
     process = desk.start(
-        "lab",
-        "calls",
-        "--rate",
-        str(rate),
-        "--duration",
-        "300",
-        "--hold",
-        "1",
-        "-o",
-        "json",
-        *options,
+        "lab", "calls", "--rate", str(rate), "--duration", "600", "--hold", "1", *whom, "-o", "json"
     )
     placed = Load(figures={})
     try:

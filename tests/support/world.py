@@ -85,6 +85,8 @@ class Fences:
     helper: ModuleType
     running: dict[str, dict[str, str]] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
+    #: Hosts whose Kamailio stands still: its fence writes the durable list, and no more.
+    hung: set[str] = field(default_factory=set)
     #: When the telephone directory at a gateway was brought up to date, in milliseconds.
     directories: dict[str, int] = field(default_factory=dict)
 
@@ -105,7 +107,9 @@ class Fences:
         answer: dict[str, Any] = self.helper.VERBS[verb](self.root / host, dict(question))
         return answer
 
-    def _kamcmd(self, config: Any, arguments: list[str], lock: object) -> str:
+    def _kamcmd(self, config: Any, arguments: list[str], lock: object) -> str | None:
+        if config.kamcmd[0] in self.hung:
+            return None
         table = self.running[config.kamcmd[0]]
         if arguments[0] == "htable.dump":
             return "".join(f"\tname: {k}\n\tvalue: {v}\n" for k, v in table.items())

@@ -1,0 +1,233 @@
+"""Many SAMUs at once: rescued together, brought back in waves, stopped at the first doubt.
+
+Twelve of them in the suite; the long form takes the whole nation, and some ten minutes:
+
+    SISAMU_NATION=102 .venv/bin/python -m pytest tests/lab/test_nation.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.desk import Desk, family, load, paused, running_mode
+from tests.support.lab import ROUTER_NAMES, await_that
+
+REASON = ("--reason", "a test of the lab")
+ALL = ("--all", "--confirm", "sisamu-lab")
+RESCUE = ("failover", "start", *ALL, "--now", *REASON)
+BACK = ("failback", "start", *ALL, *REASON)
+AWAY = ("switchover", "start", *ALL, *REASON)
+
+
+@pytest.fixture(autouse=True)
+def whole(nation: Desk) -> Iterator[None]:
+    """Every test finds every program running, a leader, and every SAMU nominal."""
+    nation.lab.start(("*",))
+    found = nation.await_leader()
+    if found["operations"]:
+        for operation in found["operations"]:
+            nation.run("operation", "abort", operation["id"], *REASON)
+            nation.start("operation", "follow", operation["id"]).wait(timeout=60)
+        nation.run("reconcile", *REASON)
+    if set(modes(nation).values()) != {"nominal"}:
+        nation.run("failover", "start", *ALL, "--now", *REASON)
+        nation.run(*BACK)
+    yield
+    nation.lab.heal()
+
+
+def samus(nation: Desk) -> list[str]:
+    return sorted(samu.samu_id for samu in nation.lab.place.samus)
+
+
+def modes(nation: Desk) -> dict[str, str]:
+    """Return each SAMU's mode by its running routers, without the product."""
+    found = {}
+    for samu in samus(nation):
+        values = {running_mode(nation.lab, router, samu) for router in ROUTER_NAMES}
+        found[samu] = values.pop() if len(values) == 1 else "?"
+    return found
+
+
+def outcomes(operation: dict[str, Any]) -> dict[str, str]:
+    """Return what became of each SAMU by the summary that was printed."""
+    return {one["samu"]: one["outcome"] for one in operation["outcomes"]}
+
+
+def applied(nation: Desk) -> dict[str, list[tuple[int, int]]]:
+    """Return the tokens of the changes each target began, by its own record."""
+    found = {}
+    for host in nation.lab.place.fenced_hosts:
+        path = nation.lab.place.host_dir(host) / "fence/accepted.jsonl"
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        tokens = [r["token"] for r in records if r["what"] == "apply"]
+        found[host.name] = [(t["epoch"], t["index"]) for t in tokens]
+    return found
+
+
+def check_once(nation: Desk) -> None:
+    """Check that no step took effect twice at any target, nor an older one after a newer."""
+    for host, tokens in applied(nation).items():
+        assert [t for t, times in Counter(tokens).items() if times > 1] == [], host
+        assert tokens == sorted(tokens), host
+
+
+def test_all_are_rescued_at_once_and_come_back_in_waves(nation: Desk) -> None:
+    """Under 20 calls a second to all: 0 lost, 0 misrouted, 0 cut; each SAMU's end is told."""
+    with load(nation, 20, "--all") as placed:
+        there = nation.read(*RESCUE)
+        assert set(modes(nation).values()) == {"backup"}
+        back = nation.read(*BACK)
+        assert set(modes(nation).values()) == {"nominal"}
+    assert placed.clean == (0, 0, 0)
+    assert placed.figures["answered_backup"] > 0
+    assert (len(there["waves"]), set(outcomes(there).values())) == (1, {"done"})
+    sizes = [len(wave) for wave in back["waves"]]
+    assert (sizes[:3], sum(sizes)) == ([1, 3, min(9, len(samus(nation)) - 4)], len(samus(nation)))
+    told = nation.read("audit", "story", there["id"])
+    ended = {
+        s: end for e in told if e["kind"] == "wave.ended" for s, end in e["data"]["samus"].items()
+    }
+    assert {s: end["outcome"] for s, end in ended.items()} == outcomes(there)
+
+
+@contextmanager
+def dark(nation: Desk, some: list[str]) -> Iterator[None]:
+    """Make some gateways unreachable, and the central call servers too: no path is left to them."""
+    programs = [*(f"sshd-samu-{samu}" for samu in some), "ccs-*"]
+    nation.lab.stop(tuple(programs), kill=True)
+    try:
+        yield
+    finally:
+        nation.lab.start(tuple(programs))
+
+
+def test_those_that_cannot_be_reached_are_told_and_touched_again_alone(nation: Desk) -> None:
+    """A tenth unreachable: known not done, in time; the others done; again, only they are moved."""
+    some = samus(nation)[: max(2, len(samus(nation)) // 10)]
+    with dark(nation, some):
+        first = nation.read(*RESCUE, code=5)
+    ends = outcomes(first)
+    assert [s for s, word in ends.items() if word != "done"] == some
+    assert {ends[s] for s in some} == {"failed"}
+    assert nation.read("operation", "show", first["id"])["outcomes"] == first["outcomes"]
+    again = nation.read(*RESCUE)
+    assert (again["samus"], again["outcome"]) == (some, "done")
+    assert set(modes(nation).values()) == {"backup"}
+
+
+def test_a_target_that_hangs_in_the_midst_is_unknown_and_settled(nation: Desk) -> None:
+    """One router stands still: nobody can say, and nothing is called done; reconcile settles it."""
+    with paused(*family(nation.pid("otn-lyon"))):
+        operation = nation.read(*RESCUE, code=6)
+        assert set(outcomes(operation).values()) == {"unknown"}
+        assert operation["unsettled"] == ["otn-lyon"]
+    nation.run("reconcile", *REASON)
+    settled = nation.read("operation", "show", operation["id"])
+    assert (settled["outcome"], set(outcomes(settled).values())) == ("done", {"done"})
+    assert set(modes(nation).values()) == {"backup"}
+
+
+def test_a_canary_that_fails_stops_it_before_anybody_else(nation: Desk) -> None:
+    """The first SAMU's gateway refuses calls: held, and no other target was sent anything."""
+    canary, *others = samus(nation)
+    before = applied(nation)
+    nation.lab.stop((f"samu-{canary}",), kill=True)
+    held = nation.read(*AWAY, code=9)
+    nation.lab.start((f"samu-{canary}",))
+    ends = outcomes(held)
+    assert (held["outcome"], ends[canary] in ("failed", "unknown")) == ("held", True)
+    assert {ends[s] for s in others} == {"not begun"}
+    after = applied(nation)
+    assert [h for h in after if after[h] != before[h] and h != f"samu-{canary}"] == []
+    nation.run("operation", "abort", held["id"], *REASON)
+    nation.run("reconcile", *REASON)
+    ended = nation.read("operation", "show", held["id"])
+    assert (ended["outcome"], ended["aborted_by"]) == ("failed", "oncall@sisamu-lab")
+    assert f"1 failed: {canary}" in ended["detail"]
+    assert set(modes(nation).values()) == {"nominal"}
+
+
+def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(nation: Desk) -> None:
+    """At a seeded moment of each wave the leading agent is killed: the next one completes it."""
+    seed = int(os.environ.get("SISAMU_SEED") or random.randrange(10_000))
+    sys_print(f"SISAMU_SEED={seed}")
+    chance = random.Random(seed)
+    with load(nation, 20, "--all") as placed:
+        process = nation.start(*AWAY, "-o", "json")
+        try:
+            await_that(lambda: is_under_way(nation, process), 30)
+            waves = kill_in_every_wave(nation, chance)
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == 0, err
+    operation = json.loads(out)
+    assert (len(operation["waves"]), operation["outcome"]) == (waves, "done")
+    assert set(modes(nation).values()) == {"backup"}
+    assert placed.clean == (0, 0, 0)
+    check_once(nation)
+
+
+def sys_print(text: str) -> None:
+    """Say how to replay; pytest shows it when the test fails."""
+    print(text)  # noqa: T201 - a test's own output
+
+
+def is_under_way(nation: Desk, process: subprocess.Popen[str]) -> bool:
+    """Say whether the change asked for was accepted; a command that has ended was refused."""
+    assert process.poll() is None, process.communicate()[1]
+    return bool(nation.read("status")["operations"])
+
+
+def kill_in_every_wave(nation: Desk, chance: random.Random) -> int:
+    """Kill the leading agent once in each wave, when one or two more targets have begun."""
+    wave, waves = 1, 2
+    while wave <= waves:
+        waves = await_wave(nation, wave)
+        await_changes(nation, wave, chance.randrange(1, 3))
+        leader = nation.leader()
+        os.kill(nation.pid(f"agent-{leader}"), signal.SIGKILL)
+        nation.await_leader(other_than=leader)
+        nation.lab.start((f"agent-{leader}",))
+        wave += 1
+    return waves
+
+
+def await_changes(nation: Desk, wave: int, more: int) -> None:
+    """Wait until some more targets have begun, or the wave is over."""
+    before = changes(nation)
+
+    def come() -> bool:
+        ended = nation.last_operation()["outcomes"]
+        over = all(one["ended_at"] for one in ended if one["wave"] == wave)
+        return over or changes(nation) >= before + more
+
+    await_that(come, 60)
+
+
+def changes(nation: Desk) -> int:
+    """Count the changes all targets have begun so far."""
+    return sum(len(tokens) for tokens in applied(nation).values())
+
+
+def await_wave(nation: Desk, wave: int) -> int:
+    """Wait until a wave has begun; return how many there are."""
+    found: list[dict[str, Any]] = []
+
+    def begun() -> bool:
+        found.append(nation.last_operation())
+        return any(step["wave"] == wave for step in found[-1]["steps"])
+
+    await_that(begun, 120)
+    return len(found[-1]["waves"])
