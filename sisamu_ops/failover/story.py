@@ -103,9 +103,9 @@ def _in_waves(data: Data) -> str:
 
 
 def _awaits(entry: Entry, data: Data) -> str:
-    who, what = data["request"]["principal"], f"a {data['verb']} of SAMU {named(data['samus'])}"
     return (
-        f"{who} asked, and signed, {what} to {data['to']}: “{data['reason']}”. It waits until "
+        f"{data['request']['principal']} asked, and signed, {_moved(data)}: “{data['reason']}”. "
+        f"It waits until "
         f"{data['until']}: {data['needs']}."
     )
 

@@ -295,9 +295,10 @@ class FakePlaybooks:
         for samu in samus:
             path = self.fences.running[host].get(samu, "nominal")
             said = f"{path};samu={samu}"
-            if path == "nominal" and host in self.first_sites:
+            if path != "backup" and host in self.first_sites:
                 sites = self.fences.running[site_target(host)]
-                said = f"nominal;instance={sites.get(samu, self.first_sites[host])}"
+                site = sites.get(samu, self.first_sites[host])
+                said = f"nominal;instance={site}" if path == "nominal" else f"{said};site={site}"
             call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
             if samu in self.silent:
                 call = {"answered": False, "status": 408, "answered_by": "", "pdd_ms": 0}

@@ -255,16 +255,24 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     with_people(world)
     world.ask(Verb.CHECK, samus=["680"], to="backup")
     world.lead_until_idle()
-    world.prefer_sites()
-    world.ask(
-        Verb.EVACUATE, samus=list(world.platform.samus), to="lyon", details={"site": "paris"},
-        overrides=["second-signature"],
-    )  # fmt: skip
-    world.lead_until_idle()
+    evacuate(world)
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def evacuate(world: World) -> None:
+    """Leave paris to lyon, through every soak."""
+    world.prefer_sites()
+    world.playbooks.silent.clear()
+    world.ask(
+        Verb.EVACUATE, samus=list(world.platform.samus), to="lyon", details={"site": "paris"},
+        overrides=["second-signature"],
+    )  # fmt: skip
+    for _ in range(4):
+        world.lead_until_idle()
+        world.now += timedelta(seconds=4)
 
 
 def with_people(world: World) -> None:

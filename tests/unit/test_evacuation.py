@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 
 from sisamu_ops.app import clusters
+from sisamu_ops.cli.choose import confirm_national, site_to_leave
+from sisamu_ops.cli.move import _print_plan
 from sisamu_ops.failover.evacuation import (
     asked_first,
     check_refuge,
@@ -21,15 +24,16 @@ from sisamu_ops.failover.evacuation import (
 )
 from sisamu_ops.failover.ledger import judge_preference
 from sisamu_ops.failover.operation import Operation, SamuEnd, Step
+from sisamu_ops.failover.plan import Plan
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.refusal import AdmissionRefusedError
-from sisamu_ops.failover.request import Verb
+from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.failover.state import Handover, State
 from sisamu_ops.failover.story import tell
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.leadership.contending import judge_standing
-from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Platform, Waves, site_target
 from sisamu_ops.quorum.rac.assess import assess_rac
@@ -392,3 +396,75 @@ def test_what_is_foreseen_without_a_site(
     """Nothing is lost by a site that is not used; of a database that does not hold nobody knows."""
     word = DatabaseWord(holds=holds, said="", without=without)
     assert word.without_site("paris") == verdict
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def leaving(to: str, **found: Any) -> str:
+    """Return the site that a command line evacuates."""
+    app: Any = SimpleNamespace(platform=a_platform())
+    with click.Context(click.Command("start")) as context:
+        context.meta["sisamu.chosen"] = found
+        return site_to_leave(app, to)
+
+
+def test_a_destination_that_is_a_site_makes_it_an_evacuation() -> None:
+    """Of one site; where the destination is a mode, `--site` chooses SAMUs as ever."""
+    assert leaving("lyon", sites=("paris",)) == "paris"
+    assert leaving("backup", sites=("paris",)) == leaving("", sites=("paris", "lyon")) == ""
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {}, {"sites": ("paris", "lyon")}, {"sites": ("nowhere",)}, {"everything": True},
+        {"sites": ("paris",), "samus": ("300",)}, {"sites": ("paris",), "everything": True},
+        {"sites": ("paris",), "regions": ("Occitanie",)}, {"sites": ("paris",), "patterns": ("x",)},
+    ],
+)  # fmt: skip
+def test_an_evacuation_names_one_site_and_nothing_else(found: dict[str, Any]) -> None:
+    """All its SAMUs are meant: to name some besides is a misunderstanding."""
+    with pytest.raises(ConfigurationError) as caught:
+        leaving("lyon", **found)
+    assert caught.value.remedy
+
+
+def test_the_platform_is_named_for_a_whole_site() -> None:
+    """In scripts with `--confirm`; another word, or none, is refused."""
+    app: Any = SimpleNamespace(platform=a_platform())
+    with click.Context(click.Command("start")) as context:
+        context.meta["sisamu.chosen"] = {"sites": ("paris",)}
+        confirm_national(app)
+        for word in ("", "somewhere else"):
+            context.meta["sisamu.confirmed"] = word
+            with pytest.raises(RefusedError, match="all 3 SAMUs"):
+                confirm_national(app, everything=True)
+        context.meta["sisamu.confirmed"] = "world"
+        confirm_national(app, everything=True)
+
+
+def a_plan(world: World, to: str) -> Plan:
+    request = new_request(
+        platform="world", verb=Verb.EVACUATE, reason="r", now=world.now, samus=SAMUS, to=to,
+        lifetime=timedelta(minutes=5), details={"site": "paris"},
+    )  # fmt: skip
+    with world.leading() as term:
+        return term.admission._plan(request)
+
+
+def test_a_plan_tells_the_order(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """The site proved, the routers, leadership; and what the database would be without it."""
+    without = {"paris": "DEGRADED"}
+    world.database = lambda: DatabaseWord(holds=True, said="", without=without)
+    _print_plan(a_plan(world, "lyon"), None)
+    told = capsys.readouterr().out
+    order = [told.index(said) for said in (
+        "paris evacuated to lyon", "1. lyon is proved", "otn-paris, then otn-lyon",
+        "3. leadership is handed to lyon", "database without paris: DEGRADED",
+    )]  # fmt: skip
+    assert order == sorted(order)
+    _print_plan(a_plan(world, "paris"), None)
+    told = capsys.readouterr().out
+    assert "paris comes home" in told and "leadership stays" in told and "database" not in told
+    assert a_plan(world, "lyon").digest != a_plan(world, "paris").digest
