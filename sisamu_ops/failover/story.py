@@ -86,13 +86,13 @@ def _accepted(entry: Entry, data: Data) -> str:
 
 
 def _moved(data: Data) -> str:
-    site = data.get("site", "")
-    if site:
-        what = (
-            f"to bring {site} home" if site == data["to"] else f"{site} evacuated to {data['to']}"
-        )
-        return f"{what}, with SAMU {named(data['samus'])}"
-    return f"a {data['verb']} of SAMU {named(data['samus'])} to {data['to']}"
+    site, to = data.get("site", ""), data["to"]
+    if data["verb"] == "evacuate" and site == to:
+        return f"to bring {site} home, with SAMU {named(data['samus'])}"
+    if data["verb"] == "evacuate":
+        # What waits for a second signature names no site yet.
+        return f"{site or 'a site'} evacuated to {to}, with SAMU {named(data['samus'])}"
+    return f"a {data['verb']} of SAMU {named(data['samus'])} to {to}"
 
 
 def _in_waves(data: Data) -> str:
