@@ -18,7 +18,7 @@ from typing import Any
 from sisamu_ops.doors.local import LocalCoordination, read_epoch
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
 from sisamu_ops.failover.folding import Folding
-from sisamu_ops.failover.overview import second_due_facts
+from sisamu_ops.failover.overview import ALONE_DUE, second_due_facts
 from sisamu_ops.failover.request import Envelope, Request, accepted_envelope, parse_request
 from sisamu_ops.failover.state import State
 from sisamu_ops.failover.submit import Tell, submit
@@ -113,7 +113,7 @@ class BreakGlass:
         """Return whose second signature is due, by the log and by what the journal took since."""
         merged = self._journal().operations
         return [
-            one
+            one | {"rule": ALONE_DUE}
             for one in second_due_facts(view.state, self.now())
             if one["operation"] not in merged or merged[one["operation"]].second_due
         ]

@@ -14,7 +14,7 @@ import click
 
 from sisamu_ops.app import App
 from sisamu_ops.cli.progress import telling
-from sisamu_ops.cli.render import emit, say, wrapped
+from sisamu_ops.cli.render import emit, name_few, say, wrapped
 from sisamu_ops.cli.request_file import write_envelope
 from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOutcomeError
 
@@ -178,6 +178,9 @@ def print_summary(facts: dict[str, Any]) -> None:
         if end["outcome"] not in ("done", "not begun") and len(ends) > 1:
             detail = f": {end['detail']}" if end["detail"] else ""
             click.echo(wrapped(f"SAMU {end['samu']} {end['outcome']}{detail}", "  "))
+    left = [end["samu"] for end in ends if end["outcome"] == "not begun"]
+    if left:
+        click.echo(wrapped(name_few(left, 10), "  not begun: "))
     for name in ("failed", "left_armed"):
         for which, why in facts.get(name, {}).items():
             click.echo(wrapped(f"{which}: {why}", f"  {name.replace('_', ' ')}: "))

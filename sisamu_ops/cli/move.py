@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from sisamu_ops.model.errors import RefusedError, UnknownOutcomeError
 from sisamu_ops.model.platform import router_of
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.plan import Plan
+    from sisamu_ops.failover.plan import Plan, Transition
     from sisamu_ops.failover.preview import Preview
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
@@ -30,6 +31,8 @@ _TO_SITE = click.option(
     help="Mode to move to, the inventory's first by default; or the site that takes over from "
     "--site, which is evacuated: the same site brings it home.",
 )  # fmt: skip
+#: With more SAMUs than these a plan tells what is alike in one row.
+_EACH = 12
 _OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
 _BRIDGE = click.option("--bridge", default="", help="The crisis bridge that is open, by name.")
 _CHECK = click.option(
@@ -73,11 +76,10 @@ def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
 
 
 def _print_plan(plan: Plan, preview: Preview | None) -> None:
-    rows = [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
     title = f"{plan.verb.value} to {plan.to}"
     if plan.site:
         title = f"{plan.site} {'comes home' if plan.site == plan.to else f'evacuated to {plan.to}'}"
-    print_table(title, ["", "target", "samu", "now", "then"], rows)
+    print_table(title, ["", "target", "samu", "now", "then"], _rows(plan))
     for line in (*_evacuation_told(plan), *_waves_told(plan)):
         click.echo(line)
     for finding in plan.findings:
@@ -103,6 +105,22 @@ def _evacuation_told(plan: Plan) -> Iterator[str]:
     )
     if not comes_home:
         yield f"database without {plan.site}: {plan.without or 'none is declared'}"
+
+
+def _rows(plan: Plan) -> list[tuple[object, ...]]:
+    """Return a row a transition; of many SAMUs a row for all that is alike, in order."""
+    if len(plan.samus) <= _EACH:
+        return [(m.order, m.host, m.samu_id, m.before, m.after) for m in plan.transitions]
+    samus_at = Counter(m.host for m in plan.transitions)
+    alike: dict[tuple[str, str, str], list[Transition]] = {}
+    for move in plan.transitions:
+        # A target of one SAMU is its gateway; a router is told by its name.
+        host = "gateways" if samus_at[move.host] == 1 else move.host
+        alike.setdefault((host, move.before, move.after), []).append(move)
+    return [
+        (moves[0].order, host, name_few([m.samu_id for m in moves]), before, after)
+        for (host, before, after), moves in alike.items()
+    ]
 
 
 def _print_preview(preview: Preview) -> None:

@@ -234,7 +234,7 @@ def _platform(inventory: Path, groups: _Groups) -> Platform:
     sites = {v.text("site_id"): _site(v) for v in groups.hosts("sites")}
     routers = list(groups.hosts("otn_routers"))
     gateways = list(groups.hosts("samus"))
-    samus = {v.text("samu_id"): _samu(v) for v in gateways}
+    samus = {v.text("samu_id"): _samu(v, sites) for v in gateways}
     targets = {v.host: _target(v) for v in (*routers, *gateways)}
     targets |= {one.host: one for v in routers for one in _site_fence(v)}
     first = next(iter(groups.hosts("sites")), None)
@@ -281,12 +281,15 @@ def _site(v: _Vars) -> Site:
     )  # fmt: skip
 
 
-def _samu(v: _Vars) -> Samu:
+def _samu(v: _Vars, sites: Collection[str]) -> Samu:
+    site = v.text("samu_site", "")
+    if site and site not in sites:
+        v.note(f"samu_site {site!r} is no site: use {', '.join(sites)}")
     return Samu(
         samu_id=v.text("samu_id"), name=v.text("samu_name"), gateway=v.host,
         number=v.text("samu_number"), test_number=v.text("samu_test_number", ""),
         bridge=v.text("samu_bridge", ""), region=v.text("samu_region", ""),
-        fallback_numbers=v.texts("samu_fallback_numbers", ()), site=v.text("samu_site", ""),
+        fallback_numbers=v.texts("samu_fallback_numbers", ()), site=site,
     )  # fmt: skip
 
 

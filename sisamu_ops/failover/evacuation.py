@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sisamu_ops.failover.operation import Operation
-from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.refusal import AdmissionRefusedError
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform, TelephonyMode, router_of
@@ -55,7 +54,7 @@ def preferences(
     if site != to:
         gone[site] = to
     return {
-        target: {s: _refuge(platform.first_site(s, router), gone) for s in samus}
+        target: {s: _refuge(platform.router_sites[router], gone) for s in samus}
         for router, target in platform.site_targets.items()
     }
 
@@ -69,12 +68,9 @@ def _refuge(site: str, gone: Mapping[str, str]) -> str:
     return site
 
 
-def asked_first(
-    platform: Platform, target: str, samu_id: str, reading: Reading | None
-) -> str | None:
-    """Return the site a router asks first as read; None when it is not read, or of two minds."""
-    default = platform.first_site(samu_id, router_of(target))
-    return reading.value(samu_id, default) if reading else None
+def asked_first(platform: Platform, target: str) -> str:
+    """Return the site a router asks first where its target holds nothing: its own."""
+    return platform.router_sites.get(router_of(target), "")
 
 
 def playbook_facts(

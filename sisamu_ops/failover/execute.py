@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from sisamu_ops.failover.checking import Checker
-from sisamu_ops.failover.evacuation import playbook_facts, signatures
+from sisamu_ops.failover.evacuation import asked_first, playbook_facts, signatures
 from sisamu_ops.failover.ledger import (
     RunLedger,
     TargetResult,
@@ -437,9 +437,7 @@ class Executor:
     def _judge(self, operation: Operation, step: Step, reading: Reading) -> TargetResult:
         wanted = step.targets[reading.host]
         if operation.evacuates:
-            router = router_of(reading.host)
-            firsts = {s: self.platform.first_site(s, router) for s in wanted}
-            return judge_sealed(reading, wanted, firsts)
+            return judge_sealed(reading, wanted, asked_first(self.platform, reading.host))
         is_router = reading.host in self.platform.routers
         default, order = (DEFAULT_MODE, operation.order) if is_router else (UNARMED, ())
         return judge_sealed(reading, wanted, default, order)

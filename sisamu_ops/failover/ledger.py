@@ -138,21 +138,15 @@ def _shows(answer: Mapping[str, Any], samu: str, value: str) -> bool:
 
 
 def judge_sealed(
-    reading: Reading,
-    wanted: Mapping[str, str],
-    default: str | Mapping[str, str],
-    order: Sequence[str] = (),
+    reading: Reading, wanted: Mapping[str, str], default: str, order: Sequence[str] = ()
 ) -> TargetResult:
     """Judge an open change on a target after its fence took a newer token.
-
-    `default` is what stands where the target holds nothing, of all SAMUs or by SAMU.
 
     Sealed, nothing older can still arrive: what reads as wanted, or as another mode of the rescue
     order, is done, what does not is known not done. What could not be sealed or read stays unknown.
     """
-    defaults = dict.fromkeys(wanted, default) if isinstance(default, str) else default
-    values = {samu: reading.value(samu, defaults[samu]) for samu in wanted}
-    detail = f"after sealing: {_seen(reading, wanted, defaults)}"
+    values = {samu: reading.value(samu, default) for samu in wanted}
+    detail = f"after sealing: {_seen(reading, wanted, default)}"
     if not reading.sealed or None in values.values():
         return TargetResult(outcome=Outcome.UNKNOWN, detail=detail)
     shown = {
@@ -164,12 +158,12 @@ def judge_sealed(
     return TargetResult(outcome=result.outcome, detail=detail, left=result.left, took=result.took)
 
 
-def _seen(reading: Reading, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> str:
+def _seen(reading: Reading, wanted: Mapping[str, str], default: str) -> str:
     if not reading.sealed:
         return f"could not be sealed ({reading.problem or 'unreachable'})"
     found: dict[str, list[str]] = {}
     for samu in wanted:
-        found.setdefault(reading.describe(samu, defaults[samu]), []).append(samu)
+        found.setdefault(reading.describe(samu, default), []).append(samu)
     return ", ".join(f"{named(samus)} reads {said}" for said, samus in found.items())
 
 

@@ -127,6 +127,10 @@ def alarm_facts(alarm: Alarm) -> dict[str, Any]:
     }
 
 
+#: The second signature of what a site did alone is asked for in another way: by the file.
+ALONE_DUE = "break-glass.second-due"
+
+
 def second_due_facts(state: State, now: datetime) -> list[dict[str, Any]]:
     """Return the operations begun on one signature whose second is due, and since when overdue."""
     return [
@@ -145,7 +149,7 @@ def _second_by(operation: Operation) -> str:
     """Return the rule a second signature is due by: the leader's, or that of a site alone."""
     said = (f"{SECOND_SIGNATURE}: ", f"overridden: {SECOND_SIGNATURE}: ")
     led = any(finding.startswith(said) for finding in operation.findings)
-    return SECOND_SIGNATURE if led else "break-glass.second-due"
+    return SECOND_SIGNATURE if led and not operation.origin else ALONE_DUE
 
 
 def waiting_facts(waiting: Waiting, now: datetime) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sisamu_ops.failover.state import State
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.outcome import Outcome
-from sisamu_ops.model.platform import Platform, TelephonyMode, router_of
+from sisamu_ops.model.platform import Platform, TelephonyMode
 
 PLAYBOOKS: Mapping[Verb, str] = {
     Verb.SWITCHOVER: "samu_switchover.yml",
@@ -217,7 +217,8 @@ def _prefers(
     """Say whether every router asks the wanted site first, by the last word and by reading."""
     ends = [o.ends[samu_id] for o in state.operations.values() if o.evacuates and samu_id in o.ends]
     return bool(ends) and (ends[-1].outcome, ends[-1].to) == (Outcome.DONE, to) and all(
-        asked_first(platform, target, samu_id, readings.get(target)) == change[samu_id]
+        target in readings
+        and readings[target].value(samu_id, asked_first(platform, target)) == change[samu_id]
         for target, change in wanted.items()
     )  # fmt: skip
 
@@ -233,9 +234,7 @@ def _evacuation(
     return [
         Transition(
             order=order, host=target, samu_id=samu_id, after=after,
-            before=_described(
-                readings.get(target), samu_id, platform.first_site(samu_id, router_of(target))
-            ),
+            before=_described(readings.get(target), samu_id, asked_first(platform, target)),
         )
         for order, (target, samu_id, after) in enumerate(moves, start=1)
     ]  # fmt: skip

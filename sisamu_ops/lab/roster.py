@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from sisamu_ops.lab.topology import SAMUS, LabPlace, LabSamu, gateway
+from sisamu_ops.lab.topology import SAMUS, TELEPHONY_SITES, LabPlace, LabSamu, gateway
 from sisamu_ops.model.errors import RefusedError
 
 _HEAD = "---\n# Written by `sisamu lab up`, out of inventories/lab and inventories/national.\n"
@@ -94,7 +94,7 @@ def _regions(place: LabPlace) -> dict[str, Any]:
     names = list(dict.fromkeys(samu.region for samu in place.samus))
     return {
         f"region_{number}": {
-            "vars": {"samu_region": region},
+            "vars": {"samu_region": region, "samu_site": TELEPHONY_SITES[number % 2]},
             "hosts": {s.gateway.name: _variables(s) for s in place.samus if s.region == region},
         }
         for number, region in enumerate(names, start=1)

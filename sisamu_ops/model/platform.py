@@ -55,7 +55,7 @@ class Samu:
     bridge: str
     fallback_numbers: tuple[str, ...]
     region: str
-    #: The telephony site that takes its calls first; empty where each router's own does.
+    #: The telephony site its calls belong to, by which it is selected; routers do not look at it.
     site: str = ""
 
 
@@ -245,11 +245,6 @@ class Platform:
         """Return of each router that has one the target that holds which site it asks first."""
         named = {router: site_target(router) for router in self.routers}
         return {router: name for router, name in named.items() if name in self.targets}
-
-    def first_site(self, samu_id: str, router: str) -> str:
-        """Return the site a router asks first while nothing is evacuated; empty if undeclared."""
-        samu = self.samus.get(samu_id)
-        return (samu.site if samu else "") or self.router_sites.get(router, "")
 
     def telephony_sites(self) -> tuple[str, ...]:
         """Return the sites that serve calls, and may lead."""

@@ -16,7 +16,6 @@ from sisamu_ops.app import clusters
 from sisamu_ops.cli.choose import confirm_national, site_to_leave
 from sisamu_ops.cli.move import _print_plan
 from sisamu_ops.failover.evacuation import (
-    asked_first,
     check_refuge,
     check_sites,
     preferences,
@@ -26,7 +25,6 @@ from sisamu_ops.failover.ledger import judge_preference
 from sisamu_ops.failover.operation import Operation, SamuEnd, Step
 from sisamu_ops.failover.plan import Plan
 from sisamu_ops.failover.ports import DatabaseWord
-from sisamu_ops.failover.reading import Reading
 from sisamu_ops.failover.refusal import AdmissionRefusedError
 from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.failover.state import Handover, State
@@ -93,17 +91,6 @@ def test_who_comes_home_leaves_those_evacuated_where_they_are() -> None:
     """Paris at home again, lyon is still at marseille."""
     gone = {"paris": "lyon", "lyon": "marseille"}
     assert asked(gone, "paris", "paris") == ["paris", "marseille", "marseille"]
-
-
-def test_the_inventorys_word_on_a_samu_is_whom_it_comes_home_to() -> None:
-    """Where `samu_site` names a site, every router asks that one, wherever it stands itself."""
-    platform = a_platform()
-    samus = {**platform.samus, "300": replace(platform.samus["300"], site="lyon")}
-    platform = replace(platform, samus=samus)
-    home = preferences(platform, ["300", "680"], {"paris": "lyon"}, "paris", "paris")
-    assert home == {PARIS: {"300": "lyon", "680": "paris"}, LYON: {"300": "lyon", "680": "lyon"}}
-    bare = Reading(host=PARIS, reachable=True, values={}, durable={})
-    assert asked_first(platform, PARIS, "300", bare) == "lyon"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from supervisor.datatypes import dict_of_key_value_pairs
 from supervisor.options import expand
 
 from sisamu_ops.doors.inventory import load_platform
+from sisamu_ops.failover.safety import RULES
 from sisamu_ops.lab import topology
 from sisamu_ops.lab.roster import choose_samus, write_inventory
 from sisamu_ops.lab.supervisor import _quoted
@@ -178,6 +179,14 @@ def test_nobody_of_the_nation_can_be_reached_or_called(nation: Platform) -> None
     written = re.findall(r"\b0\d{9}\b", "".join(f.read_text() for f in NATIONAL.rglob("*.yml")))
     assert set(numbers) < set(written)
     assert not [one for one in written if not one.startswith(FICTION)]
+
+
+def test_every_rule_is_in_force_for_the_nation(nation: Platform) -> None:
+    """The example shows each rule that an inventory may put in force, and waves that soak."""
+    rules = [rule.rule_id for rule in RULES.values() if rule.needs_settings]
+    assert [rule for rule in rules if nation.policy.safety.settings(rule) is None] == []
+    waves = nation.policy.waves
+    assert (waves.canary, waves.soak_ms >= 60_000) == (1, True)
 
 
 def test_the_nation_is_no_lab(nation: Platform) -> None:
