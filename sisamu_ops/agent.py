@@ -197,10 +197,14 @@ class SiteAgent:
         self._following.extra = (problem,)
         _log.error("%s; this site follows and does not lead", error)
 
+    @property
+    def _order(self) -> tuple[str, ...]:
+        return self._folding.state.standing_order(self._platform.policy.site_order)
+
     def _let_preferred_go_first(self) -> None:
         """When the sites start together, the first in order may need a moment to be there."""
         policy = self._platform.policy
-        if not self._settled and self.site != policy.site_order[0]:
+        if not self._settled and self.site != self._order[0]:
             self._stop.wait(policy.hold_off_ms / 1000)
         self._settled = True
 
@@ -209,7 +213,7 @@ class SiteAgent:
             return None
         state, policy = self._folding.state, self._platform.policy
         standing = judge_standing(
-            self.site, order=policy.site_order, arbiters=self._platform.arbiters(),
+            self.site, order=self._order, arbiters=self._platform.arbiters(),
             present=contention.present() - {self.site}, gap_free=True,
             hold_off_ms=policy.hold_off_ms, asked_for=state.asked_for, left_by=state.left_by,
             losses=state.losses_of(self.site, since=self._neighbours.now() - FLAPPING),

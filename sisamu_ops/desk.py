@@ -11,6 +11,7 @@ from typing import Any
 
 from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.card import card_facts, hand_token
+from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites, playbook_facts
 from sisamu_ops.failover.execute import deadline_s
 from sisamu_ops.failover.guidance import guidance
 from sisamu_ops.failover.in_force import Rules, differing
@@ -118,6 +119,7 @@ class Desk:
                 now=self.now(),
             ),
             "paused": view.state.paused,
+            "evacuated": [{"site": site, "to": to} for site, to in view.state.evacuated.items()],
             "alarms": [alarm_facts(alarm) for alarm in view.state.alarms.values()][-5:],
             "held": [
                 {"target": host, "token": str(token)} for host, token in view.state.held.items()
@@ -190,21 +192,27 @@ class Desk:
         *,
         overrides: Sequence[str] = (),
         pace: str = "",
+        site: str = "",
     ) -> Plan:
-        """Plan a move from one snapshot, as the leader will judge it."""
+        """Plan a move from one snapshot, as the leader will judge it; `site` is what is evacuated.
+
+        ConfigurationError for what the platform does not have.
+        """
         check_overrides(verb, overrides)
         platform = self.platform
-        chosen = [platform.samu(s) for s in samus]
-        wanted = check_direction(verb, to, platform.policy.mode_order)
+        wanted = self._direction(verb, to, site)
         state = self.record.journal().state
+        if verb is Verb.EVACUATE:
+            check_refuge(state.evacuated, site, wanted)
         hosts = hosts_to_read(platform, verb, samus)
         read = read_snapshot(self.targets, hosts, self.database, verb)
         return build_plan(
             platform=platform,
             state=state,
             verb=verb,
-            samus=[s.samu_id for s in chosen],
+            samus=samus,
             to=wanted,
+            site=site,
             readings=read.readings,
             read_at=self.now(),
             database=read.database,
@@ -217,12 +225,17 @@ class Desk:
         """Run the plan's playbook in Ansible's check mode, on all its SAMUs at once."""
         if self.check_mode is None:
             raise ValueError("this desk has no playbooks")
-        lasts = [r.last.epoch for r in self.targets.read(self.platform.routers).values() if r.last]
+        touched = [*self.platform.routers, *(plan.changes if plan.site else ())]
+        lasts = [r.last.epoch for r in self.targets.read(touched).values() if r.last]
+        extra: dict[str, Any] = {"sisamu_order": list(plan.order)} if plan.order else {}
+        if plan.site:
+            modes = {s: plan.modes[s].mode.value for s in plan.samus}
+            extra = playbook_facts(plan.changes, modes, modes)
         run = PlaybookRun(
             playbook=PLAYBOOKS[plan.verb], operation="check", samus=plan.samus, to=plan.to,
             token=Token(max([self.record.journal().state.epoch, *lasts]) + 1, 0),
             routers=self.platform.routers, deadline_s=deadline_s(len(plan.samus)),
-            extra={"sisamu_order": list(plan.order)} if plan.order else {},
+            extra=extra,
         )  # fmt: skip
         preview = Preview()
         self.check_mode(run, preview.take)
@@ -281,8 +294,8 @@ class Desk:
     ) -> Request:
         """Make a request for this platform; ConfigurationError for what it does not have."""
         check_overrides(verb, overrides, also=[LEADER_REACHABLE] if site else [])
-        if verb.moves:
-            to = check_direction(verb, to, self.platform.policy.mode_order)
+        if verb.operates:
+            to = self._direction(verb, to, (details or {}).get(SITE, ""))
         if verb is Verb.TRANSFER:
             check_leader_site(self.platform, to)
         return new_request(
@@ -303,6 +316,12 @@ class Desk:
             pace=pace,
             details=details,
         )
+
+    def _direction(self, verb: Verb, to: str, site: str) -> str:
+        if verb is not Verb.EVACUATE:
+            return check_direction(verb, to, self.platform.policy.mode_order)
+        check_sites(self.platform, site, to)
+        return to
 
     def read_log(self, directory: Path) -> tuple[LogClaim, list[InboxItem]]:
         """Read the log of a site that acted alone, and what of it the journal does not have yet.

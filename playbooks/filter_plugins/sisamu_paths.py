@@ -45,7 +45,9 @@ def places(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> Json:
         mode: {str(host): str(hostvars[host]["ansible_host"]) for host in groups.get(group, [])}
         for mode, group in SERVERS.items()
     }
-    return {"samus": samus, "servers": servers}
+    known = [host for hosts in servers.values() for host in hosts]
+    sites = {host: str(hostvars[host].get("site_id") or "") for host in known}
+    return {"samus": samus, "servers": servers, "sites": sites}
 
 
 def central(going: Mapping[str, str]) -> dict[str, str]:
@@ -87,19 +89,51 @@ def trial_calls(samus: Sequence[str], modes: Iterable[str], found: Json) -> list
     return [call for calls in trials for call in calls]
 
 
-def router_calls(going: Mapping[str, str], found: Json) -> list[Json]:
-    """Return a call for each SAMU that has a test number, to be placed through a router."""
-    numbers = {samu: found["samus"][samu]["number"] for samu in going}
+def site_calls(going: Mapping[str, str], found: Json, site: str) -> list[Json]:
+    """Return the calls that prove a site's own servers in every central mode that is in use."""
     return [
-        {"samu": samu, "number": numbers[samu], "expected": expected(samu, mode)}
+        {**call, "expected": expected(call["samu"], mode, site)}
+        for mode in SERVERS
+        for call in path_calls({s: m for s, m in going.items() if m == mode}, found)
+        if found["sites"][call["host"]] == site
+    ]
+
+
+def unserved(going: Mapping[str, str], found: Json, site: str) -> list[str]:
+    """Return the central modes in use that a site has no server for."""
+    at_site = [host for host, where in found["sites"].items() if where == site]
+    in_use = [mode for mode in SERVERS if mode in going.values()]
+    return [mode for mode in in_use if not set(at_site) & set(found["servers"][mode])]
+
+
+def router_calls(
+    going: Mapping[str, str], found: Json, sites: Mapping[str, str] | None = None
+) -> list[Json]:
+    """Return a call for each SAMU that has a test number, to be placed through a router.
+
+    `sites` is the site that shall answer a SAMU where one is meant: {samu: site}.
+    """
+    numbers = {samu: found["samus"][samu]["number"] for samu in going}
+    sites = sites or {}
+    return [
+        {
+            "samu": samu,
+            "number": numbers[samu],
+            "expected": expected(samu, mode, sites.get(samu, "")),
+        }
         for samu, mode in going.items()
         if numbers[samu]
     ]
 
 
-def expected(samu: str, mode: str) -> str:
-    """Return how the answer is signed when a SAMU's call has taken the path of a mode."""
-    return "nominal;" if mode == "nominal" else f"{mode};samu={samu}"
+def expected(samu: str, mode: str, site: str = "") -> str:
+    """Return how the answer is signed when a SAMU's call has taken the path of a mode.
+
+    Central servers name their site; local lines belong to none.
+    """
+    if mode == "nominal":
+        return f"nominal;instance={site}" if site else "nominal;"
+    return f"{mode};samu={samu}" + (f";site={site}" if site and mode in SERVERS else "")
 
 
 def _to_servers(mode: str, samus: list[str], found: Json) -> list[Json]:
@@ -205,6 +239,8 @@ class FilterModule:
             "sisamu_gateways": gateways,
             "sisamu_path_calls": path_calls,
             "sisamu_trial_calls": trial_calls,
+            "sisamu_site_calls": site_calls,
+            "sisamu_unserved": unserved,
             "sisamu_router_calls": router_calls,
             "sisamu_unproved": unproved,
             "sisamu_undecided": undecided,

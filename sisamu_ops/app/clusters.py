@@ -63,7 +63,7 @@ def glance_at_database(platform: Platform, *, key: Callable[[], Path]) -> Mappin
 
 
 def hear_database(platform: Platform, key: Path) -> DatabaseWord | None:
-    """Return whether the database holds; None where none is declared.
+    """Return whether the database holds, and without each site; None where none is declared.
 
     What cannot be told is asked for once more: a membership that changes is settled by then.
     """
@@ -74,7 +74,7 @@ def hear_database(platform: Platform, key: Path) -> DatabaseWord | None:
         return None
     why = [one["message"] for one in facts["findings"][:1]]
     said = ": ".join([f"{facts['kind']} {facts['verdict']}", *why])
-    return DatabaseWord(holds=not facts["blocks_planned"], said=said)
+    return DatabaseWord(holds=not facts["blocks_planned"], said=said, without=facts["without_site"])
 
 
 def judge_capture(capture: Capture) -> Assessment:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.model.errors import RefusedError
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.selection import Selection
@@ -55,11 +55,29 @@ def chosen() -> Selection:
     return Selection(**click.get_current_context().meta.get(_CHOSEN, {}))
 
 
+def site_to_leave(app: App, to: str) -> str:
+    """Return the site that is evacuated, or brought home; nothing where `to` names no site.
+
+    ConfigurationError unless one site is named, and nothing else: all its SAMUs are meant.
+    """
+    if to not in app.platform.sites:
+        return ""
+    found = chosen()
+    others = (found.samus, found.regions, found.patterns, found.everything)
+    if any(others) or len(found.sites) != 1:
+        raise ConfigurationError(
+            f"{to} is a site: an evacuation is of one --site, with every SAMU",
+            place="--to",
+            remedy=f"sisamu switchover plan --site SITE --to {to}",
+        )
+    return app.platform.site(found.sites[0]).site_id
+
+
 def confirm_option(command: Command) -> Command:
     """Add `--confirm NAME`, which scripts give in place of typing it."""
     return click.option(
         "--confirm", "confirmed", default="", expose_value=False, callback=_keep_word,
-        help="The platform's name, where --all asks for it.",
+        help="The platform's name, where all SAMUs are meant.",
     )(command)  # fmt: skip
 
 
@@ -68,10 +86,10 @@ def _keep_word(ctx: click.Context, param: click.Parameter, value: str) -> None:
     ctx.meta[_CONFIRMED] = value
 
 
-def confirm_national(app: App) -> None:
+def confirm_national(app: App, *, everything: bool = False) -> None:
     """Have the platform's name typed when everything is meant; RefusedError unless it is."""
     meta = click.get_current_context().meta
-    if not chosen().everything:
+    if not (everything or chosen().everything):
         return
     name, given = app.platform.policy.platform, meta.get(_CONFIRMED, "")
     if not given and sys.stdin.isatty():
@@ -81,6 +99,6 @@ def confirm_national(app: App) -> None:
     if given != name:
         raise RefusedError(
             f"all {len(app.platform.samus)} SAMUs are meant, and the platform was not named",
-            place="--all",
+            place="--site" if everything else "--all",
             remedy=f"--confirm {name}",
         )

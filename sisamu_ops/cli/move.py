@@ -9,16 +9,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.choose import chosen, confirm_national, confirm_option, selection_options
+from sisamu_ops.cli.choose import (
+    chosen,
+    confirm_national,
+    confirm_option,
+    selection_options,
+    site_to_leave,
+)
 from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
 from sisamu_ops.cli.render import emit, name_few, output_option, print_table, say, wrapped
 from sisamu_ops.model.errors import RefusedError, UnknownOutcomeError
+from sisamu_ops.model.platform import router_of
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.plan import Plan, Transition
     from sisamu_ops.failover.preview import Preview
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
+_TO_SITE = click.option(
+    "--to", default="",
+    help="Mode to move to, the inventory's first by default; or the site that takes over from "
+    "--site, which is evacuated: the same site brings it home.",
+)  # fmt: skip
 #: With more SAMUs than these a plan tells what is alike in one row.
 _EACH = 12
 _OWNER = click.option("--owner", default="", help="Who answers for the mode; you by default.")
@@ -41,6 +53,8 @@ def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
         "waves": [list(wave) for wave in plan.waves],
         "soak_ms": plan.soak_ms,
         "order": list(plan.order),
+        "site": plan.site or None,
+        "without_site": plan.without or None,
         "check": preview.to_json() if preview else None,
         "digest": plan.digest,
         "allowed": not plan.blocked_by,
@@ -63,8 +77,10 @@ def plan_facts(plan: Plan, preview: Preview | None = None) -> dict[str, Any]:
 
 def _print_plan(plan: Plan, preview: Preview | None) -> None:
     title = f"{plan.verb.value} to {plan.to}"
+    if plan.site:
+        title = f"{plan.site} {'comes home' if plan.site == plan.to else f'evacuated to {plan.to}'}"
     print_table(title, ["", "target", "samu", "now", "then"], _rows(plan))
-    for line in _waves_told(plan):
+    for line in (*_evacuation_told(plan), *_waves_told(plan)):
         click.echo(line)
     for finding in plan.findings:
         word = "refused" if finding.blocks else "finding"
@@ -74,6 +90,21 @@ def _print_plan(plan: Plan, preview: Preview | None) -> None:
     if preview is not None:
         _print_preview(preview)
     click.echo(f"digest {plan.digest}")
+
+
+def _evacuation_told(plan: Plan) -> Iterator[str]:
+    """Say in which order a site is evacuated, or brought home, and what the database would be."""
+    if not plan.site:
+        return
+    comes_home = plan.site == plan.to
+    routers = ", then ".join(dict.fromkeys(router_of(m.host) for m in plan.transitions))
+    yield f"1. {plan.to} is proved: its servers are called for every path in use"
+    yield wrapped(f"{routers}; each SAMU stays in its mode", "2. routers, in every wave: ")
+    yield "3. leadership " + (
+        "stays where it is" if comes_home else f"is handed to {plan.to}, if {plan.site} leads"
+    )
+    if not comes_home:
+        yield f"database without {plan.site}: {plan.without or 'none is declared'}"
 
 
 def _rows(plan: Plan) -> list[tuple[object, ...]]:
@@ -125,8 +156,10 @@ def _plan(app: App, verb_name: str, output: str, *, at_once: bool, check: bool, 
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
-    samus = desk.select(chosen())
-    plan = desk.plan(Verb(verb_name), samus, to, overrides=overrides, pace=_pace(at_once))
+    site = site_to_leave(app, to) if verb_name == Verb.SWITCHOVER.value else ""
+    verb = Verb.EVACUATE if site else Verb(verb_name)
+    samus = tuple(app.platform.samus) if site else desk.select(chosen())
+    plan = desk.plan(verb, samus, to, overrides=overrides, pace=_pace(at_once), site=site)
     desk.keep_plan(plan)
     preview = desk.preview(plan) if check else None
     emit(plan_facts(plan, preview), output, lambda: _print_plan(plan, preview))
@@ -146,7 +179,8 @@ def _plan(app: App, verb_name: str, output: str, *, at_once: bool, check: bool, 
 
 def _start_command(plan: Plan, at_once: bool) -> str:
     """Return what starts just this plan, as one types it."""
-    words = ["sisamu", plan.verb.value, "start", *chosen().words(), "--to", plan.to]
+    verb = "switchover" if plan.site else plan.verb.value
+    words = ["sisamu", verb, "start", *chosen().words(), "--to", plan.to]
     words += ["--now"] if at_once else []
     words += [word for rule in plan.overrides for word in ("--override", rule)]
     return " ".join([*words, "--plan", plan.digest, "--reason", "TEXT"])
@@ -157,10 +191,13 @@ def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], rea
     from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
-    samus = desk.select(chosen())
-    confirm_national(app)
+    site = site_to_leave(app, what["to"]) if verb_name == Verb.SWITCHOVER.value else ""
+    samus = tuple(app.platform.samus) if site else desk.select(chosen())
+    confirm_national(app, everything=bool(site))
+    details |= {"site": site}
     request = desk.new_request(
-        Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), samus=samus,
+        Verb.EVACUATE if site else Verb(verb_name), reason=reason,
+        lifetime=lifetime(expires_min), samus=samus,
         pace=_pace(at_once), details={name: said for name, said in details.items() if said}, **what,
     )  # fmt: skip
     carry_out(app, request, output, desk.reviewed(what["plan"]))
@@ -172,14 +209,15 @@ def _pace(at_once: bool) -> str:
     return AT_ONCE if at_once else ""
 
 
-def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
+def _verb(name: str, summary: str, *, rescue: bool = False, evacuates: bool = False) -> click.Group:
     """Make a verb's group: `plan` reads and judges, `start` asks the leader to act."""
     group = click.Group(name, help=summary)
+    to_option = _TO_SITE if evacuates else _TO
 
     @output_option
     @override_option
     @_CHECK
-    @_TO
+    @to_option
     @selection_options
     @click.pass_obj
     def plan(app: App, /, output: str, at_once: bool = False, **what: Any) -> None:
@@ -192,7 +230,7 @@ def _verb(name: str, summary: str, *, rescue: bool = False) -> click.Group:
     @confirm_option
     @_BRIDGE
     @_OWNER
-    @_TO
+    @to_option
     @selection_options
     @click.pass_obj
     def start(app: App, /, owner: str, bridge: str, reason: str, expires_min: int, output: str,
@@ -210,7 +248,9 @@ _PLAN = "Read all targets, judge the rules, change nothing."
 _START = "Sign the request, submit it, follow it to its end."
 
 switchover = _verb(
-    "switchover", "Planned move, both sides healthy: stops at the first doubt, nothing lost."
+    "switchover",
+    "Planned move, or a site evacuated, both sides healthy: stops at the first doubt.",
+    evacuates=True,
 )
 failover = _verb(
     "failover",

@@ -62,7 +62,17 @@ def show(app: App, operation_id: str, output: str) -> None:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    shown = ("verb", "to", "outcome", "detail", "reason", "principal", "accepted_at", "ended_at")
+    shown = (
+        "verb",
+        "site",
+        "to",
+        "outcome",
+        "detail",
+        "reason",
+        "principal",
+        "accepted_at",
+        "ended_at",
+    )
     print_facts(f"operation {facts['id']}", {name: facts[name] or "-" for name in shown})
     rows = [
         (step["token"], host, " ".join(target["change"].values()), target["outcome"],

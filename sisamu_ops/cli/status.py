@@ -42,6 +42,10 @@ def _print(facts: dict[str, Any]) -> None:
     _print_database(facts["database"])
     if facts["paused"]:
         click.echo("paused   nothing but rescues is dispatched; sisamu leader resume")
+    for one in facts["evacuated"]:
+        site = one["site"]
+        click.echo(f"site     {site} is evacuated: {one['to']} is asked first in its place")
+        click.echo(f"  home again: sisamu switchover start --site {site} --to {site} --reason TEXT")
     for one in facts["held"]:
         click.echo(f"held     {one['target']} has taken token {one['token']}: no leader moves it")
         click.echo("  remedy: sisamu journal merge DIR, the log of the site that acted alone;")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sisamu_ops.model.platform import (
     SiteRole,
     Target,
     Waves,
+    site_target,
 )
 from sisamu_ops.model.safety import Safety
 
@@ -235,6 +236,7 @@ def _platform(inventory: Path, groups: _Groups) -> Platform:
     gateways = list(groups.hosts("samus"))
     samus = {v.text("samu_id"): _samu(v, sites) for v in gateways}
     targets = {v.host: _target(v) for v in (*routers, *gateways)}
+    targets |= {one.host: one for v in routers for one in _site_fence(v)}
     first = next(iter(groups.hosts("sites")), None)
     if first is None:
         raise ConfigurationError(
@@ -296,6 +298,15 @@ def _target(v: _Vars) -> Target:
         host=v.host, address=_address(v), user=v.text("ansible_user", "root"),
         fence_command=v.texts("sisamu_fence_command"), fence_dir=v.text("sisamu_fence_dir"),
     )  # fmt: skip
+
+
+def _site_fence(v: _Vars) -> Iterator[Target]:
+    """Give the router's second fence, where it has one: of the sites it asks first."""
+    directory = v.text("sisamu_site_fence_dir", "")
+    if directory and not v.text("site_id", ""):
+        v.note("sisamu_site_fence_dir is given, but site_id is missing")
+    elif directory:
+        yield replace(_target(v), host=site_target(v.host), fence_dir=directory)
 
 
 #: What `sisamu_database` may say; `none` where the platform's database is not looked at.

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
+from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites
 from sisamu_ops.failover.in_force import NAMES, Rules
 from sisamu_ops.failover.incidents import ANTI_FLAP, flapping
 from sisamu_ops.failover.people import check_revert, judge_people
@@ -65,8 +66,6 @@ FLOOD_AT_ONCE = 500
 LONGEST_LIFETIME = timedelta(hours=24)
 #: Details of a move journalled beside it: who answers for the mode, and the bridge that is open.
 _ANSWERABLE = ("owner", "bridge")
-#: Judged by the rules like the others, and carried out by a later version.
-_NOT_YET = (Verb.EVACUATE,)
 
 
 @dataclass(kw_only=True)
@@ -376,7 +375,7 @@ class Admission:
             return {"about": steerable(self.state, request).operation_id}
         if request.verb.of_people:
             return judge_people(request, self.platform, self.state, self._read_modes)
-        if self.state.paused and not request.verb.moves:
+        if self.state.paused and not request.verb.operates:
             raise AdmissionRefusedError(
                 "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
             )
@@ -384,11 +383,6 @@ class Admission:
             return {}
         if request.verb is Verb.ENROL:
             return {"targets": self._enrollable(request)}
-        if request.verb in _NOT_YET:
-            raise AdmissionRefusedError(
-                f"a {request.verb.value} is not carried out by this version",
-                remedy="switchover, failover and failback are", rules=["verb"],
-            )  # fmt: skip
         if request.verb is Verb.CHECK:
             checked = self._plan(request, approvers)
             self._refuse_blocked(checked.blocked_by)
@@ -396,6 +390,8 @@ class Admission:
             return {"samus": list(checked.samus), "to": checked.to, "findings": found}
         if request.verb is Verb.REVERT:
             check_revert(request, self.platform, self.state)
+        if request.verb is Verb.EVACUATE:
+            self._check_evacuation(request)
         plan = self._plan(request, approvers)
         self._compare(request, plan)
         if {f.rule for f in plan.blocked_by} == {SECOND_SIGNATURE}:
@@ -416,10 +412,27 @@ class Admission:
                 "order": list(plan.order),
                 "already": list(plan.already),
                 "overrides": list(plan.overrides),
+                **({"site": plan.site} if plan.site else {}),
                 **{name: said for name, said in request.details.items() if name in _ANSWERABLE},
                 "findings": [*scope.get("findings", ()), *found, *self._stopped(plan)],
             }
         )
+
+    def _check_evacuation(self, request: Request) -> None:
+        """Refuse what cannot be evacuated: half a site, to one that is gone, led by nobody."""
+        site, to = request.details.get(SITE, ""), request.to
+        check_sites(self.platform, site, to)
+        check_refuge(self.state.evacuated, site, to)
+        if set(request.samus) != set(self.platform.samus):
+            raise AdmissionRefusedError(
+                "a site is evacuated of every SAMU, or not at all",
+                remedy=f"ask with: sisamu switchover start --site {site} --to {to}",
+            )
+        if site == self.state.leader_site and to not in (site, *self.present()):
+            raise AdmissionRefusedError(
+                f"{site} leads, and {to} does not stand for leader",
+                remedy="bring its agent back: sisamu doctor", rules=["contender-present"],
+            )  # fmt: skip
 
     def _second(self, plan: Plan) -> dict[str, Any]:
         """Return until when the second signature is due that was not waited for."""
@@ -501,7 +514,9 @@ class Admission:
         policy = self.platform.policy
         if not request.samus:
             raise AdmissionRefusedError("the request names no SAMU", remedy="name one with --samu")
-        to = check_direction(request.verb, request.to, policy.mode_order)
+        site, to = request.details.get(SITE, ""), request.to
+        if request.verb is not Verb.EVACUATE:
+            site, to = "", check_direction(request.verb, to, policy.mode_order)
         hosts = hosts_to_read(self.platform, request.verb, request.samus)
         read = read_snapshot(self.targets, hosts, self.database, request.verb)
         self._note_held(request, read.readings)
@@ -509,7 +524,7 @@ class Admission:
             platform=self.platform, state=self.state, verb=request.verb, samus=request.samus,
             to=to, readings=read.readings, read_at=self.now(), untrimmed=self.untrimmed(),
             alone=self.alone is not None, database=read.database, approvers=approvers,
-            overrides=request.overrides, pace=request.pace,
+            overrides=request.overrides, pace=request.pace, site=site,
             experiments=experiments_to_judge(policy.safety, self.experiments),
         )  # fmt: skip
 

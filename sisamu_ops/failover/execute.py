@@ -16,15 +16,17 @@ from functools import cached_property
 from typing import Any
 
 from sisamu_ops.failover.checking import Checker
+from sisamu_ops.failover.evacuation import asked_first, playbook_facts, signatures
 from sisamu_ops.failover.ledger import (
     RunLedger,
     TargetResult,
+    judge_preference,
     judge_probe,
     judge_samu,
     judge_sealed,
 )
 from sisamu_ops.failover.modes import unconfirmed
-from sisamu_ops.failover.operation import Operation, Step, summary
+from sisamu_ops.failover.operation import Operation, SamuEnd, Step, summary
 from sisamu_ops.failover.pacing import Act, Next, what_next
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
@@ -39,7 +41,7 @@ from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.port import LeasedTenure
 from sisamu_ops.model.errors import DiskError, LeadershipError
 from sisamu_ops.model.outcome import Outcome, worst
-from sisamu_ops.model.platform import Platform
+from sisamu_ops.model.platform import Platform, router_of, site_target
 from sisamu_ops.model.token import Token
 
 #: After this a playbook is ended and what gave no answer is unknown: for one SAMU, and for each.
@@ -176,11 +178,7 @@ class Executor:
 
     def _end_wave(self, operation: Operation, wave: int, samus: Collection[str]) -> None:
         """Write what became of each SAMU of a wave."""
-        routers = self.platform.routers
-        ends = {
-            s: judge_samu(operation, s, routers, wanted=self.state.wants(operation, s))
-            for s in samus
-        }
+        ends = {s: self._judge_end(operation, s) for s in samus}
         said = {
             s: {"outcome": end.outcome.value, "to": end.to, "moved": end.moved,
                 "detail": for_the_journal(end.detail)[:_DETAIL]}
@@ -189,22 +187,39 @@ class Executor:
         data: dict[str, Any] = {"operation": operation.operation_id, "wave": wave, "samus": said}
         self.writer.write("wave.ended", data)
 
+    def _judge_end(self, operation: Operation, samu_id: str) -> SamuEnd:
+        wanted = self.state.wants(operation, samu_id)
+        if operation.evacuates:
+            mode = self.state.intended_mode(samu_id)
+            return judge_preference(operation, samu_id, mode, wanted=wanted)
+        return judge_samu(operation, samu_id, self.platform.routers, wanted=wanted)
+
     def _probe(self, operation: Operation, coming: Next) -> None:
         """Place a test call through every router to each SAMU the wave has moved, and judge."""
-        expected = {
-            s: operation.ends[s].to
+        modes = {
+            s: self._mode_after(operation, s)
             for s in operation.waves[coming.wave]
             if operation.ends[s].outcome is Outcome.DONE and self.state.wants(operation, s)
         }
-        calls = self._place_calls(operation, expected) if expected else []
+        calls = self._place_calls(operation, modes) if modes else []
+        expected: dict[str, str | Mapping[str, str]] = {
+            s: signatures(operation, s, mode) if operation.evacuates else mode
+            for s, mode in modes.items()
+        }
         bad = judge_probe(expected, calls, self.platform.routers)
         data: dict[str, Any] = {"operation": operation.operation_id, "wave": coming.wave}
         data |= {"calls": len(calls), "last": coming.is_last or bool(bad)}
         data["bad"] = {s: for_the_journal(why)[:_DETAIL] for s, why in bad.items()}
         self.writer.write("soak.probed", data)
 
+    def _mode_after(self, operation: Operation, samu_id: str) -> str:
+        """Return the mode a SAMU was brought to; an evacuation leaves it in the one it is in."""
+        if operation.evacuates:
+            return self.state.intended_mode(samu_id)
+        return operation.ends[samu_id].to
+
     def _place_calls(
-        self, operation: Operation, expected: Mapping[str, str]
+        self, operation: Operation, modes: Mapping[str, str]
     ) -> list[Mapping[str, Any]]:
         """Place test calls through every router; nothing is changed, so no fence is asked."""
         calls: list[Mapping[str, Any]] = []
@@ -216,15 +231,18 @@ class Executor:
         self._may_start()
         run = PlaybookRun(
             playbook=PROVE, operation=operation.operation_id,
-            token=Token(self.writer.epoch, self.state.size), samus=tuple(expected),
-            to=operation.to, routers=self.platform.routers, deadline_s=deadline_s(len(expected)),
-            extra={"sisamu_expected": dict(expected)},
+            token=Token(self.writer.epoch, self.state.size), samus=tuple(modes),
+            to=operation.to, routers=self.platform.routers, deadline_s=deadline_s(len(modes)),
+            extra=self._evacuation(operation, modes)
+            if operation.evacuates else {"sisamu_expected": dict(modes)},
         )  # fmt: skip
         self.runner.run(run, self.tenure, on_event)
         return calls
 
     def _routers(self, hosts: Collection[str]) -> list[str]:
-        return [h for h in self.platform.routers if h in hosts]
+        """Return which of some targets say where calls go: the routers' modes, or their sites."""
+        routing = (*self.platform.routers, *self.platform.site_targets.values())
+        return [h for h in routing if h in hosts]
 
     def _run_step(
         self, operation: Operation, wave: int, changes: Mapping[str, Mapping[str, str]]
@@ -256,7 +274,8 @@ class Executor:
         recorder = Recorder(writer=self.writer, samus=len(self._samus_of(operation, step)))
 
         def on_event(event: Mapping[str, Any]) -> None:
-            recorder.take(self._entries_of(operation, step, event, ledger.take(event)))
+            told = _of_target(operation, event)
+            recorder.take(self._entries_of(operation, step, told, ledger.take(told)))
 
         self._may_start()
         run = self._run_of(operation, step, entry, trying)
@@ -296,12 +315,20 @@ class Executor:
         self, operation: Operation, step: Step, entry: Entry, hosts: Collection[str]
     ) -> PlaybookRun:
         samus = self._samus_of(operation, step)
-        extra = {"sisamu_order": list(operation.order)} if operation.order else {}
+        extra: dict[str, Any] = {"sisamu_order": list(operation.order)} if operation.order else {}
+        if operation.evacuates:
+            extra = self._evacuation(operation, samus)
         return PlaybookRun(
             playbook=step.playbook, operation=operation.operation_id,
             token=Token(entry.epoch, entry.index), samus=samus, to=operation.to,
-            routers=tuple(self._routers(hosts)), deadline_s=deadline_s(len(samus)), extra=extra,
+            routers=tuple(router_of(h) for h in self._routers(hosts)),
+            deadline_s=deadline_s(len(samus)), extra=extra,
         )  # fmt: skip
+
+    def _evacuation(self, operation: Operation, samus: Collection[str]) -> dict[str, Any]:
+        served = {s: self.state.intended_mode(s) for s in operation.samus}
+        modes = {s: served[s] for s in samus}
+        return playbook_facts(operation.changes_of(samus), modes, served)
 
     def _samus_of(self, operation: Operation, step: Step) -> tuple[str, ...]:
         return tuple(s for s in operation.waves[step.wave] if step.carries(s))
@@ -408,9 +435,12 @@ class Executor:
         return readings
 
     def _judge(self, operation: Operation, step: Step, reading: Reading) -> TargetResult:
+        wanted = step.targets[reading.host]
+        if operation.evacuates:
+            return judge_sealed(reading, wanted, asked_first(self.platform, reading.host))
         is_router = reading.host in self.platform.routers
         default, order = (DEFAULT_MODE, operation.order) if is_router else (UNARMED, ())
-        return judge_sealed(reading, step.targets[reading.host], default, order)
+        return judge_sealed(reading, wanted, default, order)
 
     def _end(self, operation: Operation) -> None:
         """Write the operation's outcome: that of its SAMUs, and which were never begun."""
@@ -493,6 +523,17 @@ class Executor:
     def _finish(self, request_id: str, outcomes: Sequence[Outcome]) -> None:
         data = {"request": request_id, "outcome": worst(outcomes).value}
         self.writer.write("request.finished", data)
+
+
+def _of_target(operation: Operation, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name the target an event is of: an evacuation asks the second fence of a router.
+
+    A call is placed through the router, whatever was changed there.
+    """
+    target = site_target(str(event.get("host", "")))
+    if operation.evacuates and event.get("event") != "call" and target in operation.targets:
+        return {**event, "host": target}
+    return event
 
 
 def _not_sealed(readings: Mapping[str, Reading]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sisamu_ops.failover.evacuation import signatures
 from sisamu_ops.failover.operation import Operation, SamuEnd, Step, named
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.model.outcome import Outcome, worst
@@ -177,8 +178,8 @@ def judge_samu(
     A SAMU is done when every target of its path has changed, all routers hold the same mode, and a
     test call through each was answered on that path. A gateway is no part of another path.
     """
-    steps = [s for s in operation.steps_of(operation.wave_of(samu_id)) if s.carries(samu_id)]
-    latest = {host: s for s in steps for host, change in s.targets.items() if samu_id in change}
+    steps = _steps(operation, samu_id)
+    latest = _latest(steps, samu_id)
     modes = {s.value_at(h, samu_id) for h, s in latest.items() if h in routers}
     to = next(iter(modes)) if len(modes) == 1 else operation.to
     found = {
@@ -193,11 +194,35 @@ def judge_samu(
     return SamuEnd(outcome=outcome, to=to, moved=moved, detail="; ".join(said))
 
 
+def judge_preference(operation: Operation, samu_id: str, mode: str, *, wanted: bool) -> SamuEnd:
+    """Say what became of a SAMU in an evacuation that is in a mode all along.
+
+    It is done when every router asks the site it shall, and a test call through each was answered
+    there, on the path of the mode.
+    """
+    steps = _steps(operation, samu_id)
+    found = {h: s.outcome_of(h, samu_id) for h, s in _latest(steps, samu_id).items()}
+    answers = signatures(operation, samu_id, mode)
+    outcome, said = _judge_path(found, (), _calls(operation, steps, samu_id), answers)
+    if not wanted:
+        said.append("a later request wants another site")
+    moved = any(o is not Outcome.FAILED for o in found.values())
+    return SamuEnd(outcome=outcome, to=operation.to, moved=moved, detail="; ".join(said))
+
+
+def _steps(operation: Operation, samu_id: str) -> list[Step]:
+    return [s for s in operation.steps_of(operation.wave_of(samu_id)) if s.carries(samu_id)]
+
+
+def _latest(steps: Sequence[Step], samu_id: str) -> dict[str, Step]:
+    return {host: s for s in steps for host, change in s.targets.items() if samu_id in change}
+
+
 def _judge_path(
     found: Mapping[str, Outcome],
     modes: Collection[str],
     calls: Collection[Mapping[str, Any]],
-    to: str,
+    to: str | Mapping[str, str],
 ) -> tuple[Outcome, list[str]]:
     if not found:
         return Outcome.FAILED, ["nothing was sent"]
@@ -219,28 +244,42 @@ def _calls(operation: Operation, steps: Sequence[Step], samu_id: str) -> list[Ma
     ]  # fmt: skip
 
 
-def judge_calls(calls: Collection[Mapping[str, Any]], to: str) -> tuple[Outcome, str]:
+def judge_calls(
+    calls: Collection[Mapping[str, Any]], to: str | Mapping[str, str]
+) -> tuple[Outcome, str]:
     """Judge the test calls through routers: each must be answered on the wanted path.
 
+    `to` is how the answer begins, or by router how it does; each of these must have been called.
     No call is unknown: a path is not proved by silence.
     """
-    verdicts, details = [], []
+    called = {call.get("host") for call in calls if _is_through_router(call)}
+    silent = [] if isinstance(to, str) else [router for router in to if router not in called]
+    verdicts: list[Outcome] = [Outcome.UNKNOWN for _ in silent]
+    details = [f"no test call through {router}" for router in silent]
     for call in calls:
-        if not str(call.get("via", "")).startswith("router"):
+        if not _is_through_router(call):
             continue
         result = call["result"]
-        good = bool(result.get("answered")) and str(result.get("answered_by", "")).startswith(to)
+        wanted = to if isinstance(to, str) else to.get(str(call.get("host")))
+        said = str(result.get("answered_by", ""))
+        good = bool(result.get("answered") and wanted and said.startswith(wanted))
         verdicts.append(Outcome.DONE if good else Outcome.FAILED)
         if not good:
-            said = result.get("answered_by") or f"status {result.get('status', 'none')}"
-            details.append(f"test call through {call.get('host')}: {said}")
+            heard = said or f"status {result.get('status', 'none')}"
+            details.append(f"test call through {call.get('host')}: {heard}")
     if not verdicts:
         return Outcome.UNKNOWN, "no test call was made"
     return worst(verdicts), "; ".join(details)
 
 
+def _is_through_router(call: Mapping[str, Any]) -> bool:
+    return str(call.get("via", "")).startswith("router")
+
+
 def judge_probe(
-    expected: Mapping[str, str], calls: Collection[Mapping[str, Any]], routers: Collection[str]
+    expected: Mapping[str, str | Mapping[str, str]],
+    calls: Collection[Mapping[str, Any]],
+    routers: Collection[str],
 ) -> dict[str, str]:
     """Return the SAMUs a probe did not find served, and why; each must be, through every router."""
     bad = {}

@@ -92,7 +92,10 @@ class Soak:
 
 @dataclass(kw_only=True)
 class Operation:
-    """One accepted request to move SAMUs, from its acceptance to its outcome."""
+    """One accepted request to move SAMUs, from its acceptance to its outcome.
+
+    An evacuation moves no SAMU to another mode: `to` is the site that takes over from `site`.
+    """
 
     operation_id: str
     verb: Verb
@@ -116,6 +119,8 @@ class Operation:
     owner: str = ""
     bridge: str = ""
     overrides: tuple[str, ...] = ()
+    #: The site evacuated, or brought home where `to` is the same; empty for a move.
+    site: str = ""
     steps: list[Step] = field(default_factory=list)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     #: Why a rescue took another path than the wanted one, by SAMU.
@@ -148,6 +153,11 @@ class Operation:
     def __post_init__(self) -> None:
         """Make one wave of all SAMUs where none is named."""
         self.waves = self.waves or (self.samus,)
+
+    @property
+    def evacuates(self) -> bool:
+        """Say whether it is about which site is asked first, and not about any mode."""
+        return self.verb is Verb.EVACUATE
 
     @property
     def second_due(self) -> str:

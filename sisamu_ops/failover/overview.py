@@ -229,6 +229,7 @@ def operation_line(operation: Operation) -> dict[str, Any]:
         "verb": operation.verb.value,
         "samus": list(operation.samus),
         "to": operation.to,
+        "site": operation.site or None,
         "outcome": outcome,
         "held": operation.held or None,
         "unsettled": operation.unsettled() if operation.outcome else [],

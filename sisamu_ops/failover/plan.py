@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sisamu_ops.failover.evacuation import asked_first, preferences
 from sisamu_ops.failover.pacing import split_waves
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
@@ -22,6 +23,7 @@ PLAYBOOKS: Mapping[Verb, str] = {
     Verb.FAILOVER: "samu_failover.yml",
     Verb.FAILBACK: "samu_failback.yml",
     Verb.REVERT: "samu_switchover.yml",
+    Verb.EVACUATE: "site_evacuate.yml",
 }
 ARMED = "armed"
 UNARMED = "unarmed"
@@ -56,6 +58,9 @@ class Plan:
     already: tuple[str, ...] = ()
     #: The rules set aside by name, broken or not.
     overrides: tuple[str, ...] = field(default=())
+    #: The site evacuated, or brought home; and what the database would be without one that is left.
+    site: str = ""
+    without: str = ""
 
     @property
     def blocked_by(self) -> tuple[Finding, ...]:
@@ -95,6 +100,7 @@ class Plan:
                 "transitions": [[m.host, m.samu_id, m.before, m.after] for m in self.transitions],
                 "verdicts": [list(verdict) for verdict in verdicts],
                 "overrides": list(self.overrides),
+                **({"site": self.site} if self.site else {}),
             }
         )
 
@@ -148,26 +154,36 @@ def build_plan(
     overrides: Sequence[str] = (),
     experiments: Sequence[str] = (),
     pace: str = "",
+    site: str = "",
 ) -> Plan:
     """Plan the move of `samus` to `to` from what was read at `read_at`, and judge it then.
 
-    Those that are there already are left alone, unless all are.
+    Those that are there already are left alone, unless all are. In an evacuation `site` is left to
+    the site `to`, or brought home where both are the same.
     """
     asked = tuple(sorted({platform.samu(s).samu_id for s in samus}))
     modes = {s: judge_mode(s, platform.routers, readings, read_at) for s in asked}
     there = [s for s in asked if verb.moves and _is_there(state, s, modes[s], to)]
+    if verb is Verb.EVACUATE:
+        wanted = preferences(platform, asked, state.evacuated, site, to)
+        there = [s for s in asked if _prefers(platform, state, s, wanted, readings, to)]
     chosen = tuple(s for s in asked if s not in there) or asked
+    left = site if site != to else ""
     facts = Facts(
         platform=platform, state=state, verb=verb, samus=chosen, to=to, readings=readings,
         modes=modes, untrimmed=untrimmed, alone=alone, database=database, now=read_at,
         approvers=tuple(approvers), overrides=tuple(sorted(set(overrides))),
-        experiments=tuple(experiments),
+        experiments=tuple(experiments), site=left,
     )  # fmt: skip
+    moves = _transitions(platform, verb, chosen, to, readings)
+    if verb is Verb.EVACUATE:
+        moves = _evacuation(platform, chosen, wanted, readings)
     waves = platform.policy.waves
     return Plan(
         verb=verb, samus=chosen, to=to, findings=judge(facts), modes=modes,
         overrides=facts.overrides,
-        transitions=tuple(_transitions(platform, verb, chosen, to, readings)),
+        transitions=tuple(moves), site=site,
+        without=database.without_site(left) if database and left else "",
         waves=split_waves(chosen, waves, planned=verb.planned, at_once=pace == AT_ONCE),
         soak_ms=waves.soak_ms if verb.planned else 0,
         order=rescue_order(verb, to, platform.policy.mode_order),
@@ -184,9 +200,44 @@ def rescue_order(verb: Verb, to: str, mode_order: Sequence[str]) -> tuple[str, .
 
 def _is_there(state: State, samu_id: str, mode: ModeReading, to: str) -> bool:
     """Say whether a SAMU is where it shall be, by the last word on it and by every router."""
-    ends = [o.ends[samu_id] for o in state.operations.values() if samu_id in o.ends]
+    moves = [o for o in state.operations.values() if not o.evacuates]
+    ends = [o.ends[samu_id] for o in moves if samu_id in o.ends]
     settled = bool(ends) and (ends[-1].outcome, ends[-1].to) == (Outcome.DONE, to)
     return settled and mode.mode.value == to == state.intended_mode(samu_id)
+
+
+def _prefers(
+    platform: Platform,
+    state: State,
+    samu_id: str,
+    wanted: Mapping[str, Mapping[str, str]],
+    readings: Mapping[str, Reading],
+    to: str,
+) -> bool:
+    """Say whether every router asks the wanted site first, by the last word and by reading."""
+    ends = [o.ends[samu_id] for o in state.operations.values() if o.evacuates and samu_id in o.ends]
+    return bool(ends) and (ends[-1].outcome, ends[-1].to) == (Outcome.DONE, to) and all(
+        target in readings
+        and readings[target].value(samu_id, asked_first(platform, target)) == change[samu_id]
+        for target, change in wanted.items()
+    )  # fmt: skip
+
+
+def _evacuation(
+    platform: Platform,
+    samus: Sequence[str],
+    wanted: Mapping[str, Mapping[str, str]],
+    readings: Mapping[str, Reading],
+) -> list[Transition]:
+    """Order the moves router by router; neither modes nor gateways are touched."""
+    moves = [(target, s, change[s]) for target, change in wanted.items() for s in samus]
+    return [
+        Transition(
+            order=order, host=target, samu_id=samu_id, after=after,
+            before=_described(readings.get(target), samu_id, asked_first(platform, target)),
+        )
+        for order, (target, samu_id, after) in enumerate(moves, start=1)
+    ]  # fmt: skip
 
 
 def _transitions(

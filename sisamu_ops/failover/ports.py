@@ -34,12 +34,24 @@ class PlaybookRun:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: Verdicts of the quorum rules: the best of a database, and that nothing can be foreseen of it.
+HOLDING, UNFORESEEN = "QUORATE", "UNKNOWN"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatabaseWord:
-    """What can be said of the platform's database: whether it holds, and why not."""
+    """What can be said of the platform's database: whether it holds, and why not.
+
+    `without` is the verdict that is foreseen after the loss of each of its sites.
+    """
 
     holds: bool
     said: str
+    without: Mapping[str, str] = field(default_factory=dict)
+
+    def without_site(self, site: str) -> str:
+        """Return the verdict foreseen without a site: it loses nothing by one it does not use."""
+        return self.without.get(site, HOLDING if self.holds else UNFORESEEN)
 
 
 class AskDatabase(Protocol):

@@ -99,6 +99,11 @@ class Verb(Enum):
         return self in (Verb.SWITCHOVER, Verb.FAILOVER, Verb.FAILBACK, Verb.REVERT)
 
     @property
+    def operates(self) -> bool:
+        """Say whether it becomes an operation: waves, steps, an end for each SAMU."""
+        return self.moves or self is Verb.EVACUATE
+
+    @property
     def planned(self) -> bool:
         """Say whether both sides are expected healthy; a failover is a rescue."""
         return self in (

@@ -69,7 +69,7 @@ def _differences(reviewed: Document, current: Document) -> Iterator[str]:
 
 
 def _words(reviewed: Document, current: Document) -> Iterator[str]:
-    for name in ("verb", "to", "waves", "soak_ms", "order"):
+    for name in ("verb", "site", "to", "waves", "soak_ms", "order"):
         if reviewed.get(name) != current.get(name):
             yield f"{name} was {_short(reviewed.get(name))}, is {_short(current.get(name))}"
 

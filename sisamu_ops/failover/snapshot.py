@@ -47,7 +47,12 @@ def read_snapshot(
 
 
 def hosts_to_read(platform: Platform, verb: Verb, samus: Collection[str]) -> list[str]:
-    """Return the targets a plan is made from: every router, and the gateways of the SAMUs."""
+    """Return the targets a plan is made from: every router, and the gateways of the SAMUs.
+
+    An evacuation touches no gateway, and the routers' other fences.
+    """
+    if verb is Verb.EVACUATE:
+        return [*platform.routers, *platform.site_targets.values()]
     gateways = [platform.samu(samu).gateway for samu in samus]
     if verb is Verb.FAILOVER and len(gateways) > _GATEWAYS:
         gateways = []

@@ -6,7 +6,7 @@ counted and otherwise ignored; whoever means to lead looks at `unknown_kinds` fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -141,8 +141,9 @@ class State:
     held: dict[str, Token] = field(default_factory=dict)
     merges: dict[str, Merge] = field(default_factory=dict)
     merged: dict[str, MergedLog] = field(default_factory=dict)
-    #: Sites evacuated, and when a test call last proved each SAMU's path, by its mode.
-    evacuated: set[str] = field(default_factory=set)
+    #: Sites evacuated, each with the one that took over.
+    evacuated: dict[str, str] = field(default_factory=dict)
+    #: When a test call last proved each SAMU's path, by its mode.
     proved: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Requests that wait for a second signature; whether they have expired no fold can say.
     waiting: dict[str, Waiting] = field(default_factory=dict)
@@ -213,11 +214,16 @@ class State:
     def open_operation(self, samu_id: str) -> Operation | None:
         """Return the newest operation that has not settled a SAMU, or left it unknown.
 
-        One that ended without having begun the SAMU says nothing of it.
+        One that ended without having begun the SAMU says nothing of it. A move does not settle
+        which site is asked first, nor an evacuation a mode.
         """
+        return self._open(samu_id, evacuates=False) or self._open(samu_id, evacuates=True)
+
+    def _open(self, samu_id: str, *, evacuates: bool) -> Operation | None:
         for operation in reversed(self.operations.values()):
             end = operation.ends.get(samu_id)
-            if samu_id in operation.samus and (end or operation.outcome is None):
+            told = samu_id in operation.samus and (end or operation.outcome is None)
+            if told and operation.evacuates == evacuates:
                 return operation if end is None or end.outcome is Outcome.UNKNOWN else None
         return None
 
@@ -235,12 +241,27 @@ class State:
         return [
             o
             for o in self.operations.values()
-            if any(self.open_operation(s) is o for s in o.samus_with(Outcome.UNKNOWN))
+            if any(self._open(s, evacuates=o.evacuates) is o for s in o.samus_with(Outcome.UNKNOWN))
         ]
 
     def wants(self, operation: Operation, samu_id: str) -> bool:
         """Say whether the journal still intends for a SAMU what an operation was asked for."""
+        if operation.evacuates:
+            return not any(
+                self._supersedes(o, operation, samu_id) for o in self.operations.values()
+            )
         return self.intended_mode(samu_id) == operation.to
+
+    def _supersedes(self, later: Operation, operation: Operation, samu_id: str) -> bool:
+        """Say whether a later evacuation has its own word on a SAMU, begun or still to come."""
+        speaks = later.outcome is None or later.started_at(samu_id)
+        newer = later.evacuates and later.index > operation.index
+        return bool(newer and samu_id in later.samus and speaks)
+
+    def standing_order(self, order: Sequence[str]) -> tuple[str, ...]:
+        """Return sites in order of preference as leaders: one that is evacuated comes last."""
+        stay = [site for site in order if site not in self.evacuated]
+        return (*stay, *(site for site in order if site in self.evacuated))
 
     def rescue_since(self, operation: Operation) -> str:
         """Return a rescue asked for since an operation last went on, an empty text for none."""
@@ -273,7 +294,8 @@ def _took(state: State, entry: Entry) -> None:
     if state.handover is not None:
         wanted = state.handover.to in ("", entry.site)
         outcome = Outcome.DONE if wanted else Outcome.FAILED
-        state.finished[state.handover.request_id] = outcome
+        # An evacuation has ended before leadership follows it.
+        state.finished.setdefault(state.handover.request_id, outcome)
     state.handover, state.asked_for, state.left_by = None, "", ""
     state.leader_site = entry.site
     state.held = {host: token for host, token in state.held.items() if token.epoch >= entry.epoch}
@@ -439,7 +461,10 @@ def _begin(state: State, entry: Entry, verb: Verb) -> None:
         token=token, second_by=data.get("second_due", ""), approvers=_approvers(request),
         went_on=entry.index, owner=data.get("owner", request["principal"]),
         bridge=data.get("bridge", ""), overrides=tuple(data.get("overrides", ())),
+        site=data.get("site", ""),
     )  # fmt: skip
+    if verb is Verb.EVACUATE:
+        return  # no mode is meant to change
     if verb is Verb.FAILOVER:
         signal = Signal(
             signal_id=data["id"], samus=frozenset(samus), time=entry.time, is_trigger=False,
@@ -571,6 +596,8 @@ def _ended(state: State, entry: Entry) -> None:
     operation.ended_index = entry.index
     operation.held = ""
     state.finished[operation.operation_id] = operation.outcome
+    if operation.evacuates:
+        _evacuated(state, operation)
     not_begun = data.get("not_begun", ())
     for samu_id in operation.samus:
         if samu_id in not_begun:
@@ -582,6 +609,18 @@ def _ended(state: State, entry: Entry) -> None:
                 detail=operation.detail, time=entry.time,
             )  # fmt: skip
             _end_samu(state, operation, samu_id, end)
+
+
+def _evacuated(state: State, operation: Operation) -> None:
+    """Note where a site's calls go once all of it is done; leadership follows them, last."""
+    if operation.outcome is not Outcome.DONE:
+        return
+    if operation.site == operation.to:
+        state.evacuated.pop(operation.site, None)
+        return
+    state.evacuated[operation.site] = operation.to
+    if state.leader_site == operation.site:
+        state.handover = Handover(request_id=operation.operation_id, to=operation.to)
 
 
 def _take_back(state: State, operation: Operation, samu_id: str) -> None:

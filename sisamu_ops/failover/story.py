@@ -77,15 +77,22 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
 
 def _accepted(entry: Entry, data: Data) -> str:
     who = data["request"]["principal"]
-    if data["verb"] in _ASKED:
-        what = _ASKED[data["verb"]](data)
-    else:
-        what = f"a {data['verb']} of SAMU {named(data['samus'])} to {data['to']}"
-        what += _in_waves(data)
+    asked = _ASKED.get(data["verb"])
+    what = asked(data) if asked else _moved(data) + _in_waves(data)
     found = "".join(f" Finding: {finding}." for finding in data.get("findings", ()))
     also = "".join(f" {one['principal']} approved." for one in data["request"].get("approvals", ()))
     due = f" Second signature due {data['second_due']}." if data.get("second_due") else ""
     return f"{who} asked, and signed, {what}: “{data['reason']}”.{also} Accepted.{due}{found}"
+
+
+def _moved(data: Data) -> str:
+    site, to = data.get("site", ""), data["to"]
+    if data["verb"] == "evacuate" and site == to:
+        return f"to bring {site} home, with SAMU {named(data['samus'])}"
+    if data["verb"] == "evacuate":
+        # What waits for a second signature names no site yet.
+        return f"{site or 'a site'} evacuated to {to}, with SAMU {named(data['samus'])}"
+    return f"a {data['verb']} of SAMU {named(data['samus'])} to {to}"
 
 
 def _in_waves(data: Data) -> str:
@@ -96,9 +103,9 @@ def _in_waves(data: Data) -> str:
 
 
 def _awaits(entry: Entry, data: Data) -> str:
-    who, what = data["request"]["principal"], f"a {data['verb']} of SAMU {named(data['samus'])}"
     return (
-        f"{who} asked, and signed, {what} to {data['to']}: “{data['reason']}”. It waits until "
+        f"{data['request']['principal']} asked, and signed, {_moved(data)}: “{data['reason']}”. "
+        f"It waits until "
         f"{data['until']}: {data['needs']}."
     )
 

@@ -2,7 +2,8 @@
 
 From the moment a step that carries the SAMU begins until the SAMU's outcome both the old and the
 new path are right; after `done` only the one it was brought to. After a failure that moved nothing,
-only the old one again; after any other end, both, until something is done.
+only the old one again; after any other end, both, until something is done. An evacuation changes
+which site answers, and no path.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _spans(state: State, samu_id: str) -> list[tuple[int, frozenset[str]]]:
     for operation in sorted(state.operations.values(), key=lambda o: o.accepted_at):
         began = operation.started_at(samu_id)
         end = operation.ends.get(samu_id)
-        if not began:
+        if not began or operation.evacuates:
             continue
         before = paths
         paths = before | {operation.to, *operation.order}

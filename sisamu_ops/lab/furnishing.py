@@ -23,6 +23,7 @@ from sisamu_ops.lab.topology import (
     PLATFORM_INSTANCES,
     ROUTERS,
     SITE_HOSTS,
+    TELEPHONY_SITES,
     ZOOKEEPER_PORT,
     Host,
     LabPlace,
@@ -123,7 +124,9 @@ def _furnish_release(current: Path) -> None:
 
 
 def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
+    other = next(site for site in TELEPHONY_SITES if site != host.network)
     values = {
+        "other_site": other,
         **_own_and_other(place, host, PLATFORM_INSTANCES, "instance"),
         **_own_and_other(place, host, CALL_SERVERS, "call_server"),
     }
@@ -134,6 +137,9 @@ def _furnish_router(place: LabPlace, host: Host, fence: Path) -> None:
     write_table(tables, "samu_address", addresses)
     write_table(tables, "samu_mode", {s.samu_id: "nominal" for s in place.samus})
     _furnish_fence(place, host, fence, "samu_mode", ["nominal", "degraded", "backup"])
+    # No row: as long as nothing is evacuated, a router asks its own site first.
+    write_table(tables, "samu_site", {})
+    _furnish_fence(place, host, fence, "samu_site", list(TELEPHONY_SITES), name="site-fence")
 
 
 def _own_and_other(
@@ -151,7 +157,7 @@ def _numbers(place: LabPlace) -> dict[str, str]:
 
 
 def _furnish_call_server(place: LabPlace, host: Host) -> None:
-    values = {"desks": DESKS.address(place.prefix)}
+    values = {"desks": DESKS.address(place.prefix), "site": host.network}
     write_form(place, host, "call_server.cfg", "kamailio.cfg", values)
     write_table(place.host_dir(host) / "dbtext", "samu_number", _numbers(place))
 
@@ -177,10 +183,12 @@ def _furnish_fence(
     table: str,
     values: list[str],
     told: Mapping[str, str] = MappingProxyType({}),
+    *,
+    name: str = "fence",
 ) -> None:
     home = place.host_dir(host)
-    for name in ("fence", "tmp"):
-        (home / name).mkdir(parents=True, exist_ok=True)
+    for directory in (name, "tmp"):
+        (home / directory).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(fence, home / "sisamu-fence")
     (home / "sisamu-fence").chmod(0o755)
     configuration = {
@@ -190,7 +198,7 @@ def _furnish_fence(
         "kamcmd": [find_tool("kamcmd"), "-s", f"unix:{home}/kamailio.sock"],
         **told,
     }
-    (home / "fence" / "fence.json").write_text(json.dumps(configuration, indent=2) + "\n")
+    (home / name / "fence.json").write_text(json.dumps(configuration, indent=2) + "\n")
 
 
 def _common(place: LabPlace, host: Host) -> dict[str, str]:

@@ -55,13 +55,16 @@ class Samu:
     bridge: str
     fallback_numbers: tuple[str, ...]
     region: str
-    #: The telephony site that takes its calls first; empty where each router's own does.
+    #: The telephony site its calls belong to, by which it is selected; routers do not look at it.
     site: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A host behind a fence: a call router or a SAMU's gateway."""
+    """What is behind one fence: the modes or the sites of a call router, or a SAMU's gateway.
+
+    `host` is its name: that of the inventory's host, and `site_target` of it for a router's sites.
+    """
 
     host: str
     address: str
@@ -192,6 +195,16 @@ class Database:
     site_loss_degrades: bool = False
 
 
+def site_target(router: str) -> str:
+    """Name the target that holds, of each SAMU, the site whose servers a router asks first."""
+    return f"{router}/site"
+
+
+def router_of(target: str) -> str:
+    """Return the inventory's host behind a target."""
+    return target.removesuffix("/site")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Platform:
     """All that the inventory says; the only topology."""
@@ -226,6 +239,16 @@ class Platform:
             place=str(self.inventory),
             remedy=f"use one of: {known}",
         )
+
+    @property
+    def site_targets(self) -> Mapping[str, str]:
+        """Return of each router that has one the target that holds which site it asks first."""
+        named = {router: site_target(router) for router in self.routers}
+        return {router: name for router, name in named.items() if name in self.targets}
+
+    def telephony_sites(self) -> tuple[str, ...]:
+        """Return the sites that serve calls, and may lead."""
+        return tuple(s.site_id for s in self.sites.values() if s.role is SiteRole.TELEPHONY)
 
     def arbiters(self) -> tuple[str, ...]:
         """Return the sites that vote but never lead."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.playbooks import PLAYBOOKS, ROOT, environment
+from tests.support.playbooks import PLAYBOOKS, ROOT, environment, playbook_of
 
 VERBS = ("switchover", "failover", "failback")
-ALL = (*VERBS, "check", "prove")
+ALL = (*VERBS, "check", "prove", "evacuate")
 GOOD = {"sisamu_samus": "300", "sisamu_to": "backup", "sisamu_token": "4294967296.1"}
 
 
@@ -22,7 +22,7 @@ def play(
     extra = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
     command = ["ansible-playbook", "-i", f"inventories/{inventory}", *extra, *arguments]
     return subprocess.run(
-        [*command, str(PLAYBOOKS / f"samu_{verb}.yml")],
+        [*command, str(PLAYBOOKS / playbook_of(verb))],
         cwd=ROOT,
         env=environment(ANSIBLE_LOCALHOST_WARNING="false"),
         capture_output=True,

@@ -229,7 +229,10 @@ def test_degraded_calls_reach_the_desks_through_each_routers_own_call_server(lab
                 dead = tally(calls(lab, duration_s=0.2))
     finally:
         set_mode(lab, "nominal")
-    assert {r.answered_by for r in (*records, *rerouted)} == {"degraded;samu=300"}
+    assert {(r.via, r.answered_by) for r in records} == {
+        (f"otn-{site}", f"degraded;samu=300;site={site}") for site in ("paris", "lyon")
+    }
+    assert {r.answered_by for r in rerouted} == {"degraded;samu=300;site=lyon"}
     assert tally(records).answered_degraded == 20
     slowest = {via: max(r.pdd_ms or 0 for r in rerouted if r.via == via) for via in ROUTER_NAMES}
     assert slowest["otn-lyon"] < 800 <= slowest["otn-paris"]

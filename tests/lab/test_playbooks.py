@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -238,8 +239,8 @@ def test_a_switchover_to_degraded_leaves_the_gateway_disarmed(targets: Lab) -> N
     servers = [(e["host"], e["samu"], e["result"]["answered_by"])
                for e in run.of("call") if e["via"] == "call-server"]  # fmt: skip
     assert sorted(servers) == [
-        (server, samu_id, f"degraded;samu={samu_id}")
-        for server in ("ccs-lyon", "ccs-paris")
+        (f"ccs-{site}", samu_id, f"degraded;samu={samu_id};site={site}")
+        for site in ("lyon", "paris")
         for samu_id in ("300", "680")
     ]
     through = [(e["host"], e["samu"], e["result"]["verdict"])
@@ -416,3 +417,76 @@ def test_check_mode_of_a_rescue_says_that_its_choice_depends_on_calls(targets: L
     shown = {e["host"]: e["after"]["300"][0] for e in run.of("preview")}
     assert shown == {"samu-300": "armed", "otn-paris": "degraded", "otn-lyon": "degraded"}
     assert not any(tokens_taken(targets, host) for host in TARGETS)
+
+
+# --- a site evacuated by hand ------------------------------------------------------------------
+
+WHERE = {"300": "nominal", "680": "degraded", "120": "backup"}
+
+
+@pytest.fixture
+def two_sites(targets: Lab) -> Iterator[Lab]:
+    """Each router asks its own site first, by its second fence; the SAMUs are in three modes."""
+    for number, (samu_id, mode) in enumerate(list(WHERE.items())[1:], start=1):
+        moved = run_playbook(targets, "failover", samus=samu_id, to=mode, token=f"4.{number}")
+        assert moved.code == 0, moved.output
+    own_sites(targets)
+    yield targets
+    own_sites(targets)
+
+
+def own_sites(lab: Lab) -> None:
+    for router in ROUTERS:
+        fence, site = f"{router}/site", router.removeprefix("otn-")
+        forget_fence(lab, fence)
+        ask_fence(lab, fence, "enrol", "0.1")
+        assert ask_fence(lab, fence, "apply", "0.2", dict.fromkeys(WHERE, site))["accepted"]
+
+
+def first_sites(lab: Lab) -> list[set[str]]:
+    """Return by router whom it asks first, in the running table and in the durable list."""
+    told = [ask_fence(lab, f"{router}/site", "read") for router in ROUTERS]
+    return [{*one["values"].values(), *one["durable"].values()} for one in told]
+
+
+def test_a_site_is_evacuated_by_hand(two_sites: Lab) -> None:
+    """Lyon's servers are proved in both central modes, then router by router; nothing is armed."""
+    run = run_playbook(two_sites, "evacuate", expected=WHERE, to="lyon", token="5.1")
+    assert run.code == 0, run.output
+    assert sorted(run.calls()[:2]) == [
+        ("ccs-lyon", "call-server", "expected"), ("npl-lyon", "platform", "expected"),
+    ]  # fmt: skip
+    assert run.fences() == [("otn-paris", "done"), ("otn-lyon", "done")]
+    through = [(e["host"], e["result"]["answered_by"]) for e in run.of("call")[2:]]
+    said = ("nominal;instance=lyon", "degraded;samu=680;site=lyon", "backup;samu=120")
+    assert through == [(router, one) for router in ROUTERS for one in said]
+    assert first_sites(two_sites) == [{"lyon"}] * 2
+    assert [held(two_sites, router, "680") for router in ROUTERS] == [ON_DEGRADED] * 2
+    late = run_playbook(two_sites, "evacuate", expected=WHERE, to="paris", token="4.9")
+    assert (late.code, late.fences()) == (2, [("otn-paris", "older-token")])
+    sites = {"otn-paris": dict.fromkeys(WHERE, "paris"), "otn-lyon": dict.fromkeys(WHERE, "lyon")}
+    home = run_playbook(two_sites, "evacuate", expected=WHERE, to="paris", sites=sites, token="5.2")
+    assert home.code == 0, home.output
+    assert first_sites(two_sites) == [{"paris"}, {"lyon"}]
+
+
+@pytest.mark.parametrize(
+    ("dead", "to", "said"),
+    [
+        ("ccs-lyon", "lyon", "SAMU 680 not answered"), ("npl-lyon", "lyon", "not answered"),
+        ("ccs-paris", "lille", "lille has no central server for nominal and degraded"),
+    ],
+)  # fmt: skip
+def test_no_router_is_turned_to_a_site_that_cannot_serve(
+    dead: str, to: str, said: str, two_sites: Lab
+) -> None:
+    """Every path that any SAMU is on must be proved there, though only one SAMU is turned."""
+    served = {"sisamu_served": WHERE}
+    one = {"300": "nominal"}
+    with stopped(two_sites, dead):
+        run = run_playbook(
+            two_sites, "evacuate", "-e", json.dumps(served), expected=one, to=to, token="5.1"
+        )
+    assert (run.code, run.fences()) == (2, [])
+    assert said in " ".join(run.output.split())
+    assert first_sites(two_sites) == [{"paris"}, {"lyon"}]

@@ -54,7 +54,12 @@ TELEPHONY = ("paris", "lyon", "brest")
 ROUTERS = ("otn-1", "otn-2", "otn-3")
 MODES = ("nominal", "degraded", "backup")
 LATER = Token(1 << 40, 1)
-WORDS = (None, DatabaseWord(holds=True, said=""), DatabaseWord(holds=False, said=""))
+WORDS = (
+    None, DatabaseWord(holds=True, said=""), DatabaseWord(holds=False, said=""),
+    DatabaseWord(
+        holds=True, said="", without={"paris": "LOST", "lyon": "DEGRADED", "brest": "UNKNOWN"}
+    ),
+)  # fmt: skip
 BASE = _platform(Path("/nowhere"))
 
 # --- worlds -----------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ def platforms(draw: st.DrawFn) -> Platform:
     roles = dict.fromkeys(telephony, SiteRole.TELEPHONY) | {"lille": SiteRole.ARBITER}
     standing = st.sampled_from([*roles, ""])
     router_sites = {r: site for r in routers if (site := draw(standing))}
-    hosts = [*routers, *(f"samu-{s}" for s in samus)]
+    hosts = [*routers, *(f"{r}/site" for r in routers), *(f"samu-{s}" for s in samus)]
     policy = replace(
         BASE.policy, safety=draw(rules_in_force()), mode_order=("degraded", "backup"),
         untrimmed_limit=100,
@@ -167,7 +172,7 @@ def states(draw: st.DrawFn) -> State:
     return State(
         epoch=9, paused=draw(st.booleans()), operations={o.operation_id: o for o in found},
         intended=draw(st.dictionaries(samu, mode)),
-        evacuated=draw(st.sets(st.sampled_from(TELEPHONY))),
+        evacuated=draw(st.dictionaries(st.sampled_from(TELEPHONY), st.sampled_from(TELEPHONY))),
         proved=draw(st.dictionaries(samu, times)),
         confirmations=draw(st.dictionaries(samu, moments.map(confirmed))),
         modes=draw(st.dictionaries(samu, st.sampled_from([on_backup(), on_backup("a")]))),
@@ -200,11 +205,12 @@ def cases(draw: st.DrawFn) -> Facts:
     samus = draw(st.lists(st.sampled_from(sorted(p.samus)), min_size=1, unique=True))
     samus = tuple(sorted(samus))
     modes = {s: judge_mode(s, p.routers, read, now) for s in samus}
-    to = {Verb.FAILBACK: "nominal", Verb.EVACUATE: ""}.get(verb)
+    to = {Verb.FAILBACK: "nominal", Verb.EVACUATE: draw(st.sampled_from(TELEPHONY))}.get(verb)
     return Facts(
         platform=platform, state=draw(states()), verb=verb, samus=samus, readings=read, now=now,
         modes=modes, to=draw(st.sampled_from(_directions(verb))) if to is None else to,
-        site=draw(st.sampled_from(TELEPHONY)) if verb is Verb.EVACUATE else "",
+        # Who comes home leaves no site.
+        site=draw(st.sampled_from([*TELEPHONY, ""])) if verb is Verb.EVACUATE else "",
         approvers=draw(st.sampled_from([(), ("lead@lab",)])),
         overrides=tuple(draw(some_rules)),
         experiments=draw(st.sampled_from([(), ("cut-site lyon",)])),
@@ -222,18 +228,21 @@ def _directions(verb: Verb) -> tuple[str, ...]:
 
 
 def touched(f: Facts) -> set[str]:
+    if f.verb is Verb.EVACUATE:
+        return set(f.platform.routers) | {f"{r}/site" for r in f.platform.routers}
     return set(f.platform.routers) | {f"samu-{s}" for s in f.samus}
 
 
 def open_on(f: Facts, samu: str) -> bool:
-    last = None
+    # The last word on its mode, and the last on which site is asked first.
+    last: dict[bool, Operation] = {}
     for operation in f.state.operations.values():
         # An aborted one says nothing of a SAMU it has not begun.
         if samu in operation.samus and (samu in operation.ends or operation.outcome is None):
-            last = operation
-    if last is None:
-        return False
-    return samu not in last.ends or last.ends[samu].outcome is Outcome.UNKNOWN
+            last[operation.verb is Verb.EVACUATE] = operation
+    return any(
+        samu not in one.ends or one.ends[samu].outcome is Outcome.UNKNOWN for one in last.values()
+    )
 
 
 def mode_read(f: Facts, samu: str) -> str:
@@ -255,6 +264,14 @@ def intended(f: Facts) -> dict[str, str]:
     """Return what the journal wants of every SAMU of the platform once this change is made."""
     wanted = {samu: f.state.intended.get(samu, "nominal") for samu in f.platform.samus}
     return wanted | {samu: f.to or wanted[samu] for samu in f.samus}
+
+
+def would_not_survive(f: Facts) -> bool:
+    if f.database is None or f.site == "":
+        return False
+    if f.site in f.database.without:
+        return f.database.without[f.site] in ("LOST", "UNKNOWN")
+    return not f.database.holds
 
 
 def too_many_outside(f: Facts) -> bool:
@@ -284,7 +301,7 @@ def no_room(f: Facts) -> bool:
         limit = {"degraded": rule.degraded, "backup": rule.backup}.get(f.to)
         return limit is not None and list(intended(f).values()).count(f.to) > limit
     stay = {s for s, one in f.platform.sites.items() if one.role is SiteRole.TELEPHONY}
-    stay -= {f.site} | f.state.evacuated
+    stay -= ({f.site} | set(f.state.evacuated)) - {f.to}
     if not rule.site or not stay <= set(rule.site):
         return False
     need = {s for s in f.platform.samus if f.state.intended.get(s) != "backup"} | set(f.samus)
@@ -369,7 +386,9 @@ def lacks_second(f: Facts) -> bool:
 
 ORACLE: Mapping[str, Callable[[Facts], bool]] = {
     "test-number": lambda f: any(f.platform.samus[s].test_number == "" for s in f.samus),
-    "routers-read": lambda f: any(f.readings[r].values is None for r in f.platform.routers),
+    "routers-read": lambda f: any(
+        f.readings[h].values is None for h in touched(f) if h.startswith("otn")
+    ),
     "targets-enrolled": lambda f: any(
         f.readings[h].reachable and not f.readings[h].enrolled for h in touched(f)
     ),
@@ -380,6 +399,7 @@ ORACLE: Mapping[str, Callable[[Facts], bool]] = {
     "journal-untrimmed": lambda f: f.untrimmed > 100,
     "target-held": lambda f: any(is_held(f, h) for h in touched(f)),
     "database-quorum": lambda f: f.database is not None and not f.database.holds,
+    "database-survives": would_not_survive,
     "outside-nominal": too_many_outside,
     "telephony-site-active": no_site_stays,
     "target-capacity": no_room,

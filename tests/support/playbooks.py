@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from sisamu_ops.lab import Lab
+from sisamu_ops.model.platform import router_of
 from tests.support.fence import fence, request
 from tests.support.lab import from_network
 
@@ -68,7 +69,7 @@ def run_playbook(lab: Lab, verb: str, *arguments: str, **variables: Any) -> Run:
             "SISAMU_LAB_ROOT": str(lab.place.root),
         }
         command = ["ansible-playbook", "-i", str(lab.inventory), "-e", json.dumps(named)]
-        command += [*arguments, str(PLAYBOOKS / f"samu_{verb}.yml")]
+        command += [*arguments, str(PLAYBOOKS / playbook_of(verb))]
         before = monotonic()
         run = from_network(
             lab,
@@ -88,9 +89,15 @@ def run_playbook(lab: Lab, verb: str, *arguments: str, **variables: Any) -> Run:
     return Run(code=run.returncode, output=run.stdout + run.stderr, events=told, seconds=seconds)
 
 
-def fence_directory(lab: Lab, host: str) -> Path:
-    """Return where a host of the lab keeps its fence."""
-    directory: Path = lab.place.host_dir(host) / "fence"
+def playbook_of(verb: str) -> str:
+    """Return the file that carries a verb out."""
+    return "site_evacuate.yml" if verb == "evacuate" else f"samu_{verb}.yml"
+
+
+def fence_directory(lab: Lab, target: str) -> Path:
+    """Return where a target of the lab keeps its fence: a router has two."""
+    host = router_of(target)
+    directory: Path = lab.place.host_dir(host) / ("fence" if host == target else "site-fence")
     return directory
 
 

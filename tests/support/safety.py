@@ -16,7 +16,7 @@ from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety import Facts
 from sisamu_ops.failover.state import State
 from sisamu_ops.model.outcome import Outcome
-from sisamu_ops.model.platform import Platform, Site, SiteRole, TelephonyMode
+from sisamu_ops.model.platform import Platform, Site, SiteRole, TelephonyMode, site_target
 from sisamu_ops.model.safety import (
     AgentsConfirmed,
     BackupProved,
@@ -50,6 +50,7 @@ MATRIX: Mapping[str, str] = {
     "journal-untrimmed": "BFBBBB",
     "target-held": "BFBBBB",
     "database-quorum": "BFBBBF",
+    "database-survives": "----B-",
     "outside-nominal": "BF-B--",
     "telephony-site-active": "BFBBBF",
     "target-capacity": "BF-BB-",
@@ -65,7 +66,8 @@ MATRIX: Mapping[str, str] = {
 #: What a site that is cut off and acts alone cannot have.
 NOT_ALONE = {
     "routers-read", "mode-known", "leader-paused", "journal-untrimmed", "database-quorum",
-    "telephony-site-active", "second-signature", "backup-proved", "directory-fresh",
+    "database-survives", "telephony-site-active", "second-signature", "backup-proved",
+    "directory-fresh",
 }  # fmt: skip
 IN_FORCE = Safety(
     outside_nominal=OutsideNominal(at_most=1),
@@ -99,7 +101,13 @@ def a_platform(directory: Path = Path("/nowhere")) -> Platform:
     }
     router_sites = dict(zip(ROUTERS, ("paris", "lyon"), strict=True))
     policy = replace(platform.policy, safety=IN_FORCE, mode_order=("degraded", "backup"))
-    return replace(platform, sites=sites, router_sites=router_sites, policy=policy)
+    fences = {
+        (name := site_target(r)): replace(platform.targets[r], host=name) for r in router_sites
+    }
+    return replace(
+        platform, sites=sites, router_sites=router_sites, policy=policy,
+        targets={**platform.targets, **fences},
+    )  # fmt: skip
 
 
 def sound(verb: Verb) -> Facts:
@@ -202,6 +210,17 @@ def _database_lost(facts: Facts) -> Facts:
     return replace(facts, database=DatabaseWord(holds=False, said="LOST"))
 
 
+def _database_of_one_site(facts: Facts) -> Facts:
+    without = {"paris": "LOST", "lyon": "QUORATE"}
+    return replace(facts, database=DatabaseWord(holds=True, said="QUORATE", without=without))
+
+
+def _bare(facts: Facts) -> Facts:
+    """An evacuation changes the routers' second fences, all else the gateways as well."""
+    evacuates = facts.verb is Verb.EVACUATE
+    return _reading(facts, "otn-lyon/site" if evacuates else "samu-300", enrolled=False)
+
+
 def _others_outside(facts: Facts) -> Facts:
     """One other is degraded, and one may be; what is asked for is the second."""
     facts.state.intended["680"] = "degraded"
@@ -209,7 +228,7 @@ def _others_outside(facts: Facts) -> Facts:
 
 
 def _both_evacuated(facts: Facts) -> Facts:
-    facts.state.evacuated |= {"paris", "lyon"}
+    facts.state.evacuated |= {"paris": "lyon", "lyon": "paris"}
     settings = replace(IN_FORCE, target_capacity=None)
     return replace(facts, platform=with_safety(facts.platform, **vars(settings)))
 
@@ -268,7 +287,7 @@ HAND = Token(break_glass_epoch(1, 15), 1)
 BREAKS: Mapping[str, Break] = {
     "test-number": _no_test_number,
     "routers-read": lambda f: _reading(f, "otn-lyon", reachable=False, values=None, last=None),
-    "targets-enrolled": lambda f: _reading(f, "samu-300", enrolled=False),
+    "targets-enrolled": _bare,
     "one-operation": _unsettled,
     "mode-known": lambda f: _mode(f, TelephonyMode.UNKNOWN),
     "mode-changes": _is_there,
@@ -276,6 +295,7 @@ BREAKS: Mapping[str, Break] = {
     "journal-untrimmed": _untrimmed,
     "target-held": lambda f: _reading(f, "otn-lyon", last=HAND),
     "database-quorum": _database_lost,
+    "database-survives": _database_of_one_site,
     "outside-nominal": _others_outside,
     "telephony-site-active": _both_evacuated,
     "target-capacity": _full,

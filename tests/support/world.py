@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,7 @@ from sisamu_ops.failover.checking import PLAYBOOK as CHECK
 from sisamu_ops.failover.execute import PROVE
 from sisamu_ops.failover.folding import Folding
 from sisamu_ops.failover.in_force import Rules
+from sisamu_ops.failover.plan import PLAYBOOKS
 from sisamu_ops.failover.ports import (
     AskDatabase,
     Experiments,
@@ -40,13 +41,23 @@ from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import LocalFiles
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.leadership.lease import Lease
-from sisamu_ops.model.platform import Platform, Policy, Samu, Site, SiteRole, Target
+from sisamu_ops.model.platform import (
+    Platform,
+    Policy,
+    Samu,
+    Site,
+    SiteRole,
+    Target,
+    router_of,
+    site_target,
+)
 from sisamu_ops.model.token import Token
 from sisamu_ops.term import Neighbours, Term
 
 HELPER = Path(__file__).resolve().parents[2] / "playbooks/files/sisamu_fence.py"
 ROUTERS = ("otn-paris", "otn-lyon")
 SAMUS = ("300", "680", "120")
+EVACUATE = PLAYBOOKS[Verb.EVACUATE]
 ON_CALL = "oncall@sisamu-lab"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -115,7 +126,7 @@ class Fences:
         return {h: self._reading(h, "enrol", {"token": t.to_json()}) for h, t in tokens.items()}
 
     def _reading(self, host: str, verb: str, question: Mapping[str, Any]) -> Reading:
-        if host in self.unreachable:
+        if router_of(host) in self.unreachable:
             return Reading(host=host, reachable=False, problem="cut off")
         answer = self.ask(host, verb, question)
         last = answer.get("last")
@@ -151,6 +162,9 @@ class FakePlaybooks:
     sent: list[tuple[str, PlaybookRun, dict[str, str]]] = field(default_factory=list)
     #: SAMUs whose calls are answered by nobody.
     silent: set[str] = field(default_factory=set)
+    #: Sites whose central servers answer nobody, and whom each router asks first by itself.
+    dark: set[str] = field(default_factory=set)
+    first_sites: dict[str, str] = field(default_factory=dict)
 
     def run(
         self,
@@ -166,6 +180,8 @@ class FakePlaybooks:
             on_event({"event": "end", "stats": {}})
             return RunEnd(code=0, killed=False, log="")
         failed = False
+        if run.playbook == EVACUATE:
+            return self._evacuate(run, on_event)
         modes = self._choose(run, on_event)
         for host, change in self._order(run, modes):
             if failed and run.playbook != "samu_failover.yml":
@@ -173,6 +189,36 @@ class FakePlaybooks:
             failed |= not self._apply(run, host, change, on_event)
         on_event({"event": "end", "stats": {}})
         return RunEnd(code=2 if failed else 0, killed=False, log="")
+
+    def _evacuate(self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]) -> RunEnd:
+        """Prove the site that takes over, then turn one router after the other to it."""
+        well = run.to not in self.dark
+        for host in run.routers:
+            change = run.extra["sisamu_sites"][host]
+            well = well and self._prefer(run, host, change, on_event)
+        on_event({"event": "end", "stats": {}})
+        return RunEnd(code=0 if well else 2, killed=False, log="")
+
+    def _prefer(
+        self,
+        run: PlaybookRun,
+        host: str,
+        change: dict[str, str],
+        on_event: Callable[[Mapping[str, Any]], None],
+    ) -> bool:
+        """Ask a router's second fence; events name the inventory's host, as Ansible's do."""
+        target = site_target(host)
+        on_event({"event": "start", "host": host, "module": "sisamu_fence"})
+        if host in self.fences.unreachable:
+            on_event({"event": "unreachable", "host": host, "message": "cut off"})
+            return False
+        self.sent.append((target, run, change))
+        question = {"token": run.token.to_json(), "change": change}
+        answer = self.fences.ask(target, "apply", question)
+        self.kill_after(target)
+        on_event({"event": "fence", "host": host, "result": answer})
+        self._call(run.samus, host, on_event)
+        return answer.get("outcome") == "done" and not self.silent & set(run.samus)
 
     def _check(self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]) -> RunEnd:
         """Arm each gateway, call it, and disarm it again unless it was armed before."""
@@ -249,6 +295,10 @@ class FakePlaybooks:
         for samu in samus:
             path = self.fences.running[host].get(samu, "nominal")
             said = f"{path};samu={samu}"
+            if path != "backup" and host in self.first_sites:
+                sites = self.fences.running[site_target(host)]
+                site = sites.get(samu, self.first_sites[host])
+                said = f"nominal;instance={site}" if path == "nominal" else f"{said};site={site}"
             call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
             if samu in self.silent:
                 call = {"answered": False, "status": 408, "answered_by": "", "pdd_ms": 0}
@@ -369,6 +419,30 @@ class World:
     def modes(self, samu: str = "300") -> list[str]:
         """Return what each running router says of a SAMU."""
         return [self.fences.running[r].get(samu, "nominal") for r in ROUTERS]
+
+    def prefer_sites(self) -> None:
+        """Give each router a site of its own, paris and lyon, and the fence that holds it."""
+        sites = dict(zip(ROUTERS, ("paris", "lyon"), strict=True))
+        added = {
+            site: replace(self.platform.sites["local"], site_id=site) for site in sites.values()
+        }
+        targets = {
+            (name := site_target(router)): replace(self.platform.targets[router], host=name)
+            for router in sites
+        }
+        for name in targets:
+            self.fences.add(name, "samu_site", list(sites.values()))
+        self.fences.enrol(dict.fromkeys(targets, Token(0, 0)))
+        self.playbooks.first_sites = sites
+        self.platform = replace(
+            self.platform, router_sites=sites, sites={**self.platform.sites, **added},
+            targets={**self.platform.targets, **targets},
+        )  # fmt: skip
+
+    def asked_first(self, samu: str = "300") -> list[str]:
+        """Return which site each running router asks first for a SAMU."""
+        firsts = self.playbooks.first_sites
+        return [self.fences.running[site_target(r)].get(samu, firsts[r]) for r in ROUTERS]
 
     def neighbours(self) -> Neighbours:
         """Return the doors of this world."""

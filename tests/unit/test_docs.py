@@ -255,10 +255,24 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     with_people(world)
     world.ask(Verb.CHECK, samus=["680"], to="backup")
     world.lead_until_idle()
+    evacuate(world)
     with world.leading() as term:
         term.begin()
         term.leave()
     return entries_of(world)
+
+
+def evacuate(world: World) -> None:
+    """Leave paris to lyon, through every soak."""
+    world.prefer_sites()
+    world.playbooks.silent.clear()
+    world.ask(
+        Verb.EVACUATE, samus=list(world.platform.samus), to="lyon", details={"site": "paris"},
+        overrides=["second-signature"],
+    )  # fmt: skip
+    for _ in range(4):
+        world.lead_until_idle()
+        world.now += timedelta(seconds=4)
 
 
 def with_people(world: World) -> None:
@@ -427,8 +441,9 @@ def test_the_keys_of_status_are_documented(
         platform=platform, record=record, targets=world.fences, sign=None,  # type: ignore[arg-type]
         now=lambda: world.now,
     )  # fmt: skip
-    found = status_keys(desk) - {"held", "second_due", "samus[].confirmed"}
+    found = status_keys(desk) - {"held", "second_due", "samus[].confirmed", "evacuated"}
     view.state, view.entries = fold(lived_alone[0]), lived_alone[0]
+    view.state.evacuated["paris"] = "lyon"
     found |= status_keys(desk) - {"alarms", "to_call"}
     database = assess_rac(healthy(down=frozenset({"rac2"})).capture()).brief()
     for path in paths(database, "database"):

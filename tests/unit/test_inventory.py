@@ -22,7 +22,7 @@ from sisamu_ops.lab.roster import choose_samus, write_inventory
 from sisamu_ops.lab.supervisor import _quoted
 from sisamu_ops.leadership.contending import check_votes
 from sisamu_ops.model.errors import ConfigurationError
-from sisamu_ops.model.platform import Platform, SiteRole
+from sisamu_ops.model.platform import Platform, SiteRole, router_of, site_target
 from sisamu_ops.model.safety import OutsideNominal, Safety
 
 # Ansible is set up once a process; here one process reads many inventories.
@@ -65,12 +65,16 @@ def test_the_sites_are_those_of_the_plan(lab: Platform, place: topology.LabPlace
 def test_the_targets_are_those_of_the_plan(lab: Platform, place: topology.LabPlace) -> None:
     """Every fenced host is a target at its address, with its own fence."""
     fenced = {host.name: host for host in place.fenced_hosts}
-    assert set(lab.targets) == set(fenced)
+    routers = {host.name for host in topology.ROUTERS}
+    assert set(lab.targets) == set(fenced) | {site_target(router) for router in routers}
+    assert lab.site_targets == {router: site_target(router) for router in routers}
     assert lab.routers == tuple(host.name for host in topology.ROUTERS)
     assert lab.platform_instances == tuple(host.name for host in topology.PLATFORM_INSTANCES)
-    for name, target in lab.targets.items():
+    for target in lab.targets.values():
+        name = router_of(target.host)
+        directory = "fence" if name == target.host else "site-fence"
         assert target.address == fenced[name].address(PREFIX)
-        assert target.fence_dir == str(place.host_dir(name) / "fence")
+        assert target.fence_dir == str(place.host_dir(name) / directory)
         assert target.fence_command[-1] == str(place.host_dir(name) / "sisamu-fence")
 
 
@@ -161,7 +165,8 @@ def test_the_nations_databases_are_asked_as_a_rac(nation: Platform) -> None:
 
 def test_nobody_of_the_nation_can_be_reached_or_called(nation: Platform) -> None:
     """Addresses are those kept for documentation and tests, numbers those kept for fiction."""
-    hosts = [s.address for s in nation.sites.values()], [t.address for t in nation.targets.values()]
+    targets = [t for t in nation.targets.values() if t.host == router_of(t.host)]
+    hosts = [s.address for s in nation.sites.values()], [t.address for t in targets]
     addresses = [ip_address(one) for one in chain(*hosts)]
     assert len(set(addresses)) == len(addresses) == 3 + 2 + 102
     assert not [one for one in addresses if not any(one in kept for kept in RESERVED)]

@@ -154,6 +154,7 @@ FOUND = {
         "nominal": {"npl-paris": "192.0.2.1", "npl-lyon": "192.0.2.2"},
         "degraded": {"ccs-paris": "192.0.2.3", "ccs-lyon": "192.0.2.4"},
     },
+    "sites": {f"{what}-{site}": site for what in ("npl", "ccs") for site in ("paris", "lyon")},
 }
 
 
@@ -241,6 +242,32 @@ def test_each_path_is_called_where_it_is_served() -> None:
     ]  # fmt: skip
     assert len(paths.path_calls(dict.fromkeys(going, "nominal"), FOUND)) == 2
     assert len(paths.trial_calls(list(going), ["nominal", "degraded"], FOUND)) == 2 + 6
+
+
+def test_a_site_proves_its_own_servers_in_every_mode_in_use() -> None:
+    """The other site's are not called, local lines belong to none, and each signs for its site."""
+    going = {"300": "backup", "680": "degraded", "120": "nominal"}
+    told = [(c["host"], c["expected"]) for c in paths.site_calls(going, FOUND, "lyon")]
+    assert told == [
+        ("npl-lyon", "nominal;instance=lyon"),
+        ("ccs-lyon", "degraded;samu=680;site=lyon"),
+    ]
+    assert paths.site_calls({"300": "backup"}, FOUND, "lyon") == []
+    assert paths.unserved(going, FOUND, "lyon") == []
+    assert paths.unserved(going, FOUND, "brest") == ["nominal", "degraded"]
+    without = {**FOUND, "servers": {**FOUND["servers"], "degraded": {"ccs-paris": "192.0.2.3"}}}
+    assert paths.unserved(going, without, "lyon") == ["degraded"]
+    assert paths.unserved({"300": "backup"}, without, "lyon") == []
+
+
+def test_through_a_router_the_site_it_asks_must_answer() -> None:
+    """Where a site is meant the answer must be signed by it; a SAMU without one may be anywhere."""
+    going = {"300": "nominal", "680": "degraded", "120": "backup"}
+    called = paths.router_calls(going, FOUND, {"300": "lyon", "680": "lyon", "120": "lyon"})
+    assert [call["expected"] for call in called] == [
+        "nominal;instance=lyon", "degraded;samu=680;site=lyon", "backup;samu=120",
+    ]  # fmt: skip
+    assert paths.router_calls(going, FOUND, {})[0]["expected"] == "nominal;"
 
 
 def test_through_a_router_only_what_has_a_number_is_called() -> None:

@@ -14,7 +14,7 @@ import pytest
 from sisamu_ops.app.experiments import LabExperiments, find_experiments
 from sisamu_ops.chaos import Ground, Scene
 from sisamu_ops.failover.in_force import platform_document
-from sisamu_ops.failover.ports import NoExperiments
+from sisamu_ops.failover.ports import DatabaseWord, NoExperiments
 from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety import (
     RULES,
@@ -27,10 +27,11 @@ from sisamu_ops.failover.safety import (
 )
 from sisamu_ops.failover.safety.settings import read_safety, written
 from sisamu_ops.model.outcome import Outcome
-from sisamu_ops.model.platform import TelephonyMode
+from sisamu_ops.model.platform import TelephonyMode, site_target
 from sisamu_ops.model.safety import FreezeWindows, Safety, SecondSignature, WeeklyWindow
 from tests.support.safety import (
     BREAKS,
+    HAND,
     HOUR,
     IN_FORCE,
     MATRIX,
@@ -102,7 +103,7 @@ def test_each_block_can_be_set_aside_by_name(rule: str, verb: str, cell: str) ->
     assert seen(rule, replace(facts, overrides=others)) == cell
 
 
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", [name for name, one in RULES.items() if one.of_rescue])
 def test_a_rescue_overrides_nothing(rule: str) -> None:
     """Naming a rule changes nothing for a rescue: nothing stood in its way."""
     finding = found_of(rule, replace(BREAKS[rule](sound(Verb.FAILOVER)), overrides=(rule,)))
@@ -135,12 +136,13 @@ def test_a_rule_without_settings_is_not_in_force(rule: str) -> None:
 def test_no_inventory_makes_a_rule_block_a_rescue(rule: str, blocks: tuple[str, ...]) -> None:
     """Whatever it names: nothing blocks a failover, and what does not apply is not made to."""
     row = cells(RULES[rule], Safety(blocks={rule: blocks}))
-    assert row[Verb.FAILOVER] is Cell.FINDING
+    of_rescue = RULES[rule].of_rescue
+    assert row[Verb.FAILOVER] is (Cell.FINDING if of_rescue else Cell.NOTHING)
     for verb, cell in RULES[rule].default.items():
         assert (row[verb] is Cell.NOTHING) == (cell is Cell.NOTHING)
     facts = BREAKS[rule](sound(Verb.FAILOVER))
     facts = replace(facts, platform=with_safety(facts.platform, blocks={rule: blocks}))
-    assert seen(rule, facts) == "finding"
+    assert seen(rule, facts) == ("finding" if of_rescue else "-")
 
 
 def test_an_inventory_narrows_and_widens_planned_verbs() -> None:
@@ -305,11 +307,52 @@ def test_a_site_counts_when_it_stays_and_its_router_is_read(
 ) -> None:
     """Neither the one evacuated now nor those evacuated before, nor one nobody can read."""
     facts = replace(sound(Verb.EVACUATE), site=leaving)
-    facts.state.evacuated |= evacuated
+    facts.state.evacuated |= dict.fromkeys(evacuated, "lyon")
     if unread:
         readings = {**facts.readings, unread: replace(facts.readings[unread], values=None)}
         facts = replace(facts, readings=readings)
     assert seen("telephony-site-active", facts) == cell
+
+
+@pytest.mark.parametrize(
+    ("leaving", "to", "needed", "cell"),
+    [("paris", "lyon", 3, "blocks"), ("", "paris", 3, "-"), ("", "lyon", 3, "blocks")],
+)
+def test_who_comes_home_is_counted_among_those_that_stay(
+    leaving: str, to: str, needed: int, cell: str
+) -> None:
+    """Lyon carries two of three: paris may not be left to it, and must be let home again."""
+    facts = replace(sound(Verb.EVACUATE), site=leaving, to=to)
+    facts.state.evacuated["paris"] = "lyon"
+    capacity = replace(IN_FORCE.target_capacity, site={"lyon": needed - 1, "paris": needed})  # type: ignore[type-var]
+    facts = replace(facts, platform=with_safety(facts.platform, target_capacity=capacity))
+    assert seen("target-capacity", facts) == cell
+
+
+@pytest.mark.parametrize("verdict", ["QUORATE", "DEGRADED", "LOST", "UNKNOWN"])
+def test_the_database_must_survive_the_site_that_is_left(verdict: str) -> None:
+    """LOST and UNKNOWN keep a site; what another site's loss would do does not matter."""
+    word = DatabaseWord(holds=True, said="", without={"paris": verdict, "lyon": "LOST"})
+    facts = replace(sound(Verb.EVACUATE), database=word)
+    assert seen("database-survives", facts) == ("blocks" if verdict in ("LOST", "UNKNOWN") else "-")
+    assert seen("database-survives", replace(facts, site="")) == "-"
+
+
+def test_an_evacuation_looks_at_the_second_fence_of_each_router() -> None:
+    """Unread, bare or held it stands in the way; a gateway does not, nobody touches one."""
+    for name, cell in ((site_target("otn-lyon"), "blocks"), ("samu-300", "-")):
+        facts = sound(Verb.EVACUATE)
+        bare = replace(facts.readings[name], enrolled=False)
+        assert (
+            seen("targets-enrolled", replace(facts, readings={**facts.readings, name: bare}))
+            == cell
+        )
+        held = replace(facts.readings[name], last=HAND)
+        assert seen("target-held", replace(facts, readings={**facts.readings, name: held})) == cell
+        unread = replace(facts.readings[name], values=None)
+        assert (
+            seen("routers-read", replace(facts, readings={**facts.readings, name: unread})) == cell
+        )
 
 
 def test_a_site_whose_router_nobody_knows_does_not_count() -> None:

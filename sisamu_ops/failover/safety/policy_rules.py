@@ -99,7 +99,7 @@ def _of_sites(facts: Facts, rule: TargetCapacity) -> Said:
 
     A SAMU on backup needs none. A site without a figure has no limit.
     """
-    gone = {facts.site, *facts.state.evacuated}
+    gone = {facts.site, *facts.state.evacuated} - {facts.to}
     stay = [site for site in _telephony_sites(facts) if site not in gone]
     if not rule.site or any(site not in rule.site for site in stay):
         return

@@ -34,7 +34,8 @@ class Rule:
     `asks` is what must hold, `remedy` what one does about it. A rule with `needs_settings` is in
     force where the inventory gives it some. One that does not `bind_alone` is about what a site
     that is cut off cannot have. What a `passing` rule finds changes by itself, or is not waited
-    for by a rescue: it is told to one, and is no part of its plan.
+    for by a rescue: it is told to one, and is no part of its plan. One that is not `of_rescue` asks
+    for what no rescue does.
     """
 
     rule_id: str
@@ -45,12 +46,14 @@ class Rule:
     needs_settings: bool = False
     binds_alone: bool = True
     passing: bool = False
+    of_rescue: bool = True
 
     @property
     def default(self) -> Mapping[Verb, Cell]:
         """Return the cell of every verb, where the inventory says nothing else."""
         planned = dict(zip(PLANNED, self.row, strict=True))
-        return {verb: planned.get(verb, Cell.FINDING) for verb in VERBS}
+        rescue = Cell.FINDING if self.of_rescue else Cell.NOTHING
+        return {verb: planned.get(verb, rescue) for verb in VERBS}
 
     @property
     def source(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sisamu_ops.failover.ports import UNFORESEEN
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety.facts import Facts, Said, name_options, name_some, say_of
 from sisamu_ops.failover.safety.rule import Cell, Rule
 from sisamu_ops.model.platform import TelephonyMode
@@ -23,13 +25,25 @@ def _test_number(facts: Facts) -> Said:
 
 
 def _routers_read(facts: Facts) -> Said:
-    for router in facts.platform.routers:
-        reading = facts.readings.get(router) or Reading(host=router, reachable=False)
-        if reading.values is None:
-            yield (
-                f"router {router} could not be read ({reading.problem or 'unreachable'})",
-                "sisamu doctor says what stands in the way",
-            )
+    routers = {router: _reading(facts, router) for router in facts.platform.routers}
+    unread = {router: one for router, one in routers.items() if one.values is None}
+    for router, target in _site_targets(facts).items():
+        if router not in unread and _reading(facts, target).values is None:
+            unread[target] = _reading(facts, target)
+    for name, reading in unread.items():
+        yield (
+            f"router {name} could not be read ({reading.problem or 'unreachable'})",
+            "sisamu doctor says what stands in the way",
+        )
+
+
+def _reading(facts: Facts, host: str) -> Reading:
+    return facts.readings.get(host) or Reading(host=host, reachable=False)
+
+
+def _site_targets(facts: Facts) -> Mapping[str, str]:
+    """Return by router what an evacuation changes there; nothing for any other verb."""
+    return facts.platform.site_targets if facts.verb is Verb.EVACUATE else {}
 
 
 def _enrolled(facts: Facts) -> Said:
@@ -151,13 +165,30 @@ def _freed(hosts: str) -> str:
 
 
 def _hosts(facts: Facts) -> list[str]:
-    """Return the targets a request touches."""
+    """Return the targets a request touches, and for an evacuation the routers' other fences."""
+    if facts.verb is Verb.EVACUATE:
+        return [*facts.platform.routers, *_site_targets(facts).values()]
     return [*facts.platform.routers, *(facts.platform.samus[s].gateway for s in facts.samus)]
 
 
 def _database(facts: Facts) -> Said:
     if facts.database is not None and not facts.database.holds:
         yield f"the database does not hold: {facts.database.said}", "sisamu quorum check"
+
+
+def _survives(facts: Facts) -> Said:
+    if facts.database is None or not facts.site:
+        return
+    verdict = facts.database.without_site(facts.site)
+    if verdict in _ENDED:
+        yield (
+            f"without {facts.site} the database would be {verdict}",
+            f"sisamu quorum what-if --lose {facts.site}",
+        )
+
+
+#: Verdicts under which nobody serves any more, or nobody can say.
+_ENDED = ("LOST", UNFORESEEN)
 
 
 #: Each row says what the rule does to a switchover, failback, revert, evacuation and check. A
@@ -175,7 +206,7 @@ STRUCTURAL = (
     ),
     Rule(
         rule_id="targets-enrolled", check=_enrolled, row=(B, B, B, B, B),
-        asks="Every router, and each SAMU's gateway, has a fence.",
+        asks="Every router, and each SAMU's gateway that may be changed, has a fence.",
         remedy="sisamu target enrol HOST",
     ),
     Rule(
@@ -213,5 +244,11 @@ STRUCTURAL = (
         passing=True,
         asks="The platform's database holds.",
         remedy="sisamu quorum check",
+    ),
+    Rule(
+        rule_id="database-survives", check=_survives, row=(N, N, N, B, N), of_rescue=False,
+        binds_alone=False, passing=True,
+        asks="The platform's database would hold without the site that is evacuated.",
+        remedy="sisamu quorum what-if --lose SITE",
     ),
 )  # fmt: skip

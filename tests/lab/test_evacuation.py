@@ -1,0 +1,110 @@
+"""Paris evacuated to lyon and brought home, under real calls in two modes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.desk import Desk, load
+from tests.support.lab import ROUTER_NAMES, await_that, kamcmd, stopped, transactions
+
+REASON = ("--reason", "a test of the lab")
+EVACUATE = ("switchover", "start", "--site", "paris", "--to", "lyon", "--confirm", "sisamu-lab")
+HOME = ("switchover", "start", "--site", "paris", "--to", "paris", "--confirm", "sisamu-lab")
+CALLED = ("--samu", "300", "--samu", "680")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_modes(desk: Desk) -> Iterator[None]:
+    """SAMU 300 is nominal, SAMU 680 degraded, and all is nominal afterwards."""
+    desk.lab.start(("*",))
+    desk.settle("nominal")
+    desk.run("switchover", "start", "--samu", "680", "--to", "degraded", *REASON)
+    yield
+    desk.lab.start(("*",))
+    desk.await_leader()
+    desk.run("failback", "start", "--samu", "680", *REASON)
+
+
+@pytest.fixture
+def led_by_paris(desk: Desk) -> None:
+    if desk.leader() != "paris":
+        desk.run("leader", "transfer", "--to", "paris", *REASON)
+        desk.await_leader(other_than="lyon")
+
+
+def asked_first(desk: Desk, router: str) -> set[str]:
+    """Return whom a running router asks first, without the product; nothing where it has no say."""
+    words = kamcmd(desk.lab, router, "htable.dump", "samu_site").split()
+    return {value for name, value in itertools.pairwise(words) if name == "value:"}
+
+
+def await_calls(desk: Desk) -> None:
+    """Wait until each router has had as many transactions as the calls in progress have left."""
+    wanted = {router: transactions(desk.lab, router) + 30 for router in ROUTER_NAMES}
+    await_that(lambda: all(transactions(desk.lab, r) >= n for r, n in wanted.items()))
+
+
+def milliseconds(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def answered(calls: list[dict[str, Any]], since: str, until: str = "") -> set[tuple[str, str]]:
+    """Return through which router calls placed in a time went, and who answered them."""
+    end = milliseconds(until) if until else 1 << 60
+    return {
+        (c["via"], c["answered_by"])
+        for c in calls
+        if milliseconds(since) < c["invited_at_ms"] < end
+    }
+
+
+def test_paris_is_evacuated_and_comes_home_without_a_call_lost(
+    desk: Desk, led_by_paris: None, tmp_path: Path
+) -> None:
+    """Nothing lost, misrouted or cut. Lyon answers all, and leads; home again, each router's own.
+
+    What is left is idle: it is killed, and nobody notices. So is the leader, half-way home.
+    """
+    ledger = tmp_path / "calls.jsonl"
+    with load(desk, 20, *CALLED, "--ledger", str(ledger)) as placed:
+        there = desk.read(*EVACUATE, *REASON)
+        assert there["outcome"] == "done"
+        assert [asked_first(desk, router) for router in ROUTER_NAMES] == [{"lyon"}] * 2
+        status = desk.await_leader(other_than="paris")
+        assert status["leader"]["site"] == "lyon"
+        assert status["evacuated"] == [{"site": "paris", "to": "lyon"}]
+        modes = {s["id"]: (s["mode"], s["intended_mode"]) for s in status["samus"]}
+        assert (modes["300"], modes["680"]) == (("nominal",) * 2, ("degraded",) * 2)
+        await_calls(desk)
+        with stopped(desk.lab, "npl-paris", "ccs-paris"):
+            await_calls(desk)
+        process = desk.start(*HOME, *REASON, "-o", "json")
+        await_that(lambda: "paris" in asked_first(desk, "otn-paris"), 30)
+        os.kill(desk.pid("agent-lyon"), signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        home = json.loads(out)
+        await_calls(desk)
+    assert placed.clean == (0, 0, 0)
+    assert desk.read("status")["evacuated"] == []
+    assert (home["outcome"], desk.leader()) == ("done", "paris")
+    calls = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert answered(calls, there["ended_at"], home["accepted_at"]) == {
+        (router, said)
+        for router in ROUTER_NAMES
+        for said in ("nominal;instance=lyon", "degraded;samu=680;site=lyon")
+    }
+    assert answered(calls, home["ended_at"]) == {
+        (f"otn-{site}", said)
+        for site in ("paris", "lyon")
+        for said in (f"nominal;instance={site}", f"degraded;samu=680;site={site}")
+    }
