@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sisamu_ops.failover.known import Answer
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.request import (
     Envelope,
@@ -25,7 +26,6 @@ from sisamu_ops.failover.request import (
     new_request,
 )
 from sisamu_ops.failover.safety import RULES
-from sisamu_ops.failover.state import Answer
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.port import InboxItem

@@ -21,13 +21,14 @@ from sisamu_ops.failover.evacuation import (
     preferences,
     signature,
 )
+from sisamu_ops.failover.known import Handover
 from sisamu_ops.failover.ledger import judge_preference
 from sisamu_ops.failover.operation import Operation, SamuEnd, Step
 from sisamu_ops.failover.plan import Plan
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.refusal import AdmissionRefusedError
 from sisamu_ops.failover.request import Verb, new_request
-from sisamu_ops.failover.state import Handover, State
+from sisamu_ops.failover.state import State
 from sisamu_ops.failover.story import tell
 from sisamu_ops.failover.timeline import paths_allowed
 from sisamu_ops.leadership.contending import judge_standing
