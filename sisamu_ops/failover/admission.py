@@ -360,7 +360,24 @@ class Admission:
     def _judged(
         self, request: Request, scope: dict[str, Any], envelope: Envelope
     ) -> dict[str, Any]:
-        principal, approvers = envelope.principal, envelope.approvers()
+        """Judge by its verb what is asked; return what is journalled of it besides."""
+        if request.verb.operates:
+            return self._begun(request, scope, envelope.approvers())
+        if request.verb.of_people:
+            return judge_people(request, self.platform, self.state, self._read_modes)
+        told = self._told(request, envelope.principal)
+        if told is not None:
+            return told
+        if self.state.paused:
+            raise AdmissionRefusedError(
+                "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
+            )
+        if request.verb is Verb.CHECK:
+            return self._checkable(request, envelope.approvers())
+        return {"targets": self._enrollable(request)} if request.verb is Verb.ENROL else {}
+
+    def _told(self, request: Request, principal: str) -> dict[str, Any] | None:
+        """Judge what a pause does not keep from being said; None for any other verb."""
         if request.verb.leads:
             return self._about_leadership(request)
         if request.verb is Verb.ADOPT:
@@ -371,23 +388,20 @@ class Admission:
             return {"about": acknowledgeable(self.state, request)}
         if request.verb is Verb.WITHDRAW:
             return {"about": withdrawable(self.state, request, principal)}
-        if request.verb.steers:
-            return {"about": steerable(self.state, request).operation_id}
-        if request.verb.of_people:
-            return judge_people(request, self.platform, self.state, self._read_modes)
-        if self.state.paused and not request.verb.operates:
-            raise AdmissionRefusedError(
-                "the leader is paused", remedy="sisamu leader resume", rules=["leader-paused"]
-            )
-        if request.verb is Verb.RECONCILE:
-            return {}
-        if request.verb is Verb.ENROL:
-            return {"targets": self._enrollable(request)}
-        if request.verb is Verb.CHECK:
-            checked = self._plan(request, approvers)
-            self._refuse_blocked(checked.blocked_by)
-            found = [finding.told for finding in checked.findings]
-            return {"samus": list(checked.samus), "to": checked.to, "findings": found}
+        return (
+            {"about": steerable(self.state, request).operation_id} if request.verb.steers else None
+        )
+
+    def _checkable(self, request: Request, approvers: Sequence[str]) -> dict[str, Any]:
+        plan = self._plan(request, approvers)
+        self._refuse_blocked(plan.blocked_by)
+        found = [finding.told for finding in plan.findings]
+        return {"samus": list(plan.samus), "to": plan.to, "findings": found}
+
+    def _begun(
+        self, request: Request, scope: dict[str, Any], approvers: Sequence[str]
+    ) -> dict[str, Any]:
+        """Judge an operation by its plan; return what the leader is to carry out."""
         if request.verb is Verb.REVERT:
             check_revert(request, self.platform, self.state)
         if request.verb is Verb.EVACUATE:
@@ -399,24 +413,9 @@ class Admission:
         self._refuse_blocked(plan.blocked_by)
         self.keep_plan(plan.document(), request.verb)
         found = [finding.told for finding in plan.findings]
-        return (
-            self._second(plan)
-            | scope
-            | {
-                "samus": list(plan.samus),
-                "to": plan.to,
-                "plan": plan.digest,
-                "changes": plan.changes,
-                "waves": [list(wave) for wave in plan.waves],
-                "soak_ms": plan.soak_ms,
-                "order": list(plan.order),
-                "already": list(plan.already),
-                "overrides": list(plan.overrides),
-                **({"site": plan.site} if plan.site else {}),
-                **{name: said for name, said in request.details.items() if name in _ANSWERABLE},
-                "findings": [*scope.get("findings", ()), *found, *self._stopped(plan)],
-            }
-        )
+        answerable = {n: said for n, said in request.details.items() if n in _ANSWERABLE}
+        findings = [*scope.get("findings", ()), *found, *self._stopped(plan)]
+        return self._second(plan) | scope | plan.accepted() | answerable | {"findings": findings}
 
     def _check_evacuation(self, request: Request) -> None:
         """Refuse what cannot be evacuated: half a site, to one that is gone, led by nobody."""

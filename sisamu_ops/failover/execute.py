@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from sisamu_ops.failover.caretaking import Caretaker
 from sisamu_ops.failover.checking import Checker
 from sisamu_ops.failover.evacuation import asked_first, playbook_facts, signatures
 from sisamu_ops.failover.ledger import (
@@ -32,7 +33,7 @@ from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading
 from sisamu_ops.failover.recorder import NewEntry, Recorder
-from sisamu_ops.failover.request import Verb, digest_of, parse_rfc3339
+from sisamu_ops.failover.request import Verb, parse_rfc3339
 from sisamu_ops.failover.safety import AGENTS_CONFIRMED
 from sisamu_ops.failover.state import State
 from sisamu_ops.journal.entry import Entry
@@ -81,6 +82,14 @@ class Executor:
     out_of_reach: Callable[[Collection[str]], Mapping[str, str]] = lambda _: {}
 
     @cached_property
+    def caretaker(self) -> Caretaker:
+        """Return who adopts rules and enrols targets."""
+        return Caretaker(
+            state=self.state, writer=self.writer, targets=self.targets, keep=self.keep,
+            documents=self.documents, majority=self.majority, may_start=self._may_start,
+        )  # fmt: skip
+
+    @cached_property
     def checker(self) -> Checker:
         """Return who proves paths without moving anybody."""
         return Checker(
@@ -100,16 +109,12 @@ class Executor:
             dispatched = operation.verb is Verb.FAILOVER or not self.state.paused
             if dispatched and self._act(operation, self._next(operation)):
                 return True
-        for request_id, rules in self.state.adoptions.items():
-            if request_id not in self.state.finished:
-                self._adopt(request_id, rules)
-                return True
+        if self.caretaker.adopt():
+            return True
         if self.state.paused:
             return False
-        for request_id, hosts in self.state.enrolments.items():
-            if request_id not in self.state.finished:
-                self._enrol(request_id, hosts)
-                return True
+        if self.caretaker.enrol():
+            return True
         for request_id in self.state.reconciles:
             if request_id not in self.state.finished:
                 self._reconcile(request_id)
@@ -457,7 +462,7 @@ class Executor:
     def _reconcile(self, request_id: str) -> None:
         """Settle every operation of unknown outcome: seal, read, complete what is still wanted."""
         outcomes = [self._complete(operation) for operation in self.state.unknown()]
-        self._finish(request_id, outcomes or [Outcome.DONE])
+        self.caretaker.finish(request_id, outcomes or [Outcome.DONE])
 
     def _complete(self, operation: Operation) -> Outcome:
         """Settle the SAMUs nobody knows of; an operation that is held stays so."""
@@ -473,57 +478,6 @@ class Executor:
             self._end(operation)
         return worst(end.outcome for end in operation.ends.values())
 
-    def _adopt(self, request_id: str, rules: Mapping[str, str]) -> None:
-        """Keep the documents on a majority of sites, then write the entry that names them."""
-        documents = {name: doc for name, doc in self.documents().items() if name in rules}
-        unchanged = all(digest_of(doc) == rules[name] for name, doc in documents.items())
-        held = self.keep(documents.values()) if unchanged else frozenset()
-        if len(held) >= self.majority:
-            data: dict[str, Any] = {"request": request_id, "rules": dict(rules)}
-            data["held"] = sorted(held)
-            self.writer.write("rules.adopted", data)
-            self._finish(request_id, [Outcome.DONE])
-        else:
-            self._finish(request_id, [Outcome.FAILED])
-
-    def _enrol(self, request_id: str, hosts: Sequence[str]) -> None:
-        started = {"request": request_id}
-        entries = [self.writer.write("enrol.started", started | {"target": host}) for host in hosts]
-        self._may_start()
-        tokens = {
-            host: Token(entry.epoch, entry.index)
-            for host, entry in zip(hosts, entries, strict=True)
-        }
-        ahead = self._ahead(hosts)
-        readings = self.targets.enrol({h: t for h, t in tokens.items() if h not in ahead})
-        outcomes = [
-            self._record_enrolment(request_id, host, ahead.get(host, tokens[host]), readings)
-            for host in hosts
-        ]
-        self._finish(request_id, outcomes)
-
-    def _ahead(self, hosts: Collection[str]) -> dict[str, Token]:
-        """Return the targets that have taken a token above this epoch, a lone site's or a hand's.
-
-        Noting it takes them back: the next leader's epoch is above it.
-        """
-        lasts = {host: reading.last for host, reading in self.targets.read(hosts).items()}
-        return {h: last for h, last in lasts.items() if last and last.epoch > self.writer.epoch}
-
-    def _record_enrolment(
-        self, request_id: str, host: str, token: Token, readings: Mapping[str, Reading]
-    ) -> Outcome:
-        outcome, detail = Outcome.DONE, "held; the next leader's epoch is above this token"
-        if host in readings:
-            outcome, detail = _enrolment(readings[host]), for_the_journal(readings[host].problem)
-        data: dict[str, Any] = {"request": request_id, "target": host, "token": token.to_json()}
-        self.writer.write("enrol.outcome", data | {"outcome": outcome.value, "detail": detail})
-        return outcome
-
-    def _finish(self, request_id: str, outcomes: Sequence[Outcome]) -> None:
-        data = {"request": request_id, "outcome": worst(outcomes).value}
-        self.writer.write("request.finished", data)
-
 
 def _of_target(operation: Operation, event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Name the target an event is of: an evacuation asks the second fence of a router.
@@ -538,12 +492,6 @@ def _of_target(operation: Operation, event: Mapping[str, Any]) -> Mapping[str, A
 
 def _not_sealed(readings: Mapping[str, Reading]) -> list[str]:
     return [host for host, reading in readings.items() if not reading.sealed]
-
-
-def _enrolment(reading: Reading) -> Outcome:
-    if reading.enrolled:
-        return Outcome.DONE
-    return Outcome.FAILED if reading.reachable else Outcome.UNKNOWN
 
 
 def _fallen(operation: Operation, step: Step, ledger: RunLedger) -> list[NewEntry]:

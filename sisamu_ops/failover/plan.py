@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sisamu_ops.failover.evacuation import asked_first, preferences
 from sisamu_ops.failover.pacing import split_waves
@@ -79,6 +80,16 @@ class Plan:
         for move in self.transitions:
             found.setdefault(move.host, {})[move.samu_id] = move.after
         return found
+
+    def accepted(self) -> dict[str, Any]:
+        """Return what the entry that accepts it holds, for whoever carries it out."""
+        whole: dict[str, Any] = {
+            "samus": list(self.samus), "to": self.to, "plan": self.digest,
+            "changes": self.changes, "waves": [list(wave) for wave in self.waves],
+            "soak_ms": self.soak_ms, "order": list(self.order), "already": list(self.already),
+            "overrides": list(self.overrides),
+        }  # fmt: skip
+        return whole | ({"site": self.site} if self.site else {})
 
     def document(self) -> bytes:
         """Return what is reviewed, as canonical JSON: transitions, targets, verdicts, waves.
