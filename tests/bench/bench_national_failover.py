@@ -110,7 +110,7 @@ def ordinary(desk: Desk) -> Cost:
         str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(desk.lab.inventory),
         str(ORDINARY),
     ]  # fmt: skip
-    where = {"SISAMU_LAB_NAME": place.name, "ANSIBLE_CONFIG": "/dev/null"}
+    where = {"SISAMU_LAB_NAME": place.name}
     process = subprocess.Popen(
         command, env=environment(**where), cwd=place.root, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
