@@ -9,15 +9,41 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sisamu_ops.failover.acting.evacuation import SITE, check_refuge, check_sites, playbook_facts
+from sisamu_ops.failover.acting.execute import deadline_s
+from sisamu_ops.failover.answering.in_force import Rules, differing
+from sisamu_ops.failover.asking.request import (
+    Envelope,
+    LogClaim,
+    Request,
+    Verb,
+    accepted_envelope,
+    new_request,
+    rfc3339,
+)
+from sisamu_ops.failover.asking.review import plan_item
+from sisamu_ops.failover.asking.selection import MatchHosts, Selection, select_samus
+from sisamu_ops.failover.asking.submit import follow, submit
 from sisamu_ops.failover.break_glass import LEADER_REACHABLE
-from sisamu_ops.failover.card import card_facts, hand_token
-from sisamu_ops.failover.evacuation import SITE, check_refuge, check_sites, playbook_facts
-from sisamu_ops.failover.execute import deadline_s
-from sisamu_ops.failover.guidance import guidance
-from sisamu_ops.failover.in_force import Rules, differing
-from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.fold.merged_log import MergedLog
+from sisamu_ops.failover.fold.timeline import paths_allowed
 from sisamu_ops.failover.merging import leaf_item, read_log
-from sisamu_ops.failover.overview import (
+from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED, Plan, build_plan, check_direction
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    CheckMode,
+    Experiments,
+    NoExperiments,
+    PlaybookRun,
+    Targets,
+    no_database,
+)
+from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.safety import judge_overrides
+from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
+from sisamu_ops.failover.telling.card import card_facts, hand_token
+from sisamu_ops.failover.telling.guidance import guidance
+from sisamu_ops.failover.telling.overview import (
     alarm_facts,
     checklist_facts,
     drift_facts,
@@ -31,33 +57,7 @@ from sisamu_ops.failover.overview import (
     to_call_facts,
     waiting_facts,
 )
-from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED, Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import (
-    AskDatabase,
-    CheckMode,
-    Experiments,
-    NoExperiments,
-    PlaybookRun,
-    Targets,
-    no_database,
-)
-from sisamu_ops.failover.preview import Preview
-from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
-from sisamu_ops.failover.request import (
-    Envelope,
-    LogClaim,
-    Request,
-    Verb,
-    accepted_envelope,
-    new_request,
-    rfc3339,
-)
-from sisamu_ops.failover.review import plan_item
-from sisamu_ops.failover.safety import judge_overrides
-from sisamu_ops.failover.selection import MatchHosts, Selection, select_samus
-from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
-from sisamu_ops.failover.submit import follow, submit
-from sisamu_ops.failover.timeline import paths_allowed
+from sisamu_ops.failover.telling.preview import Preview
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import ReplicaReader, journal_files

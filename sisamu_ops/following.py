@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 
-from sisamu_ops.failover.report import make_alarm
+from sisamu_ops.failover.asking.report import make_alarm
 from sisamu_ops.journal.catch_up import catch_up
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import OpenPeer

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from pathlib import Path
 
-from sisamu_ops.failover.folding import Folding
-from sisamu_ops.failover.state import State
+from sisamu_ops.failover.fold.folding import Folding
+from sisamu_ops.failover.fold.state import State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import JournalReader, ReplicaFiles

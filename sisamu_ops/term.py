@@ -12,12 +12,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sisamu_ops.failover.admission import Admission
+from sisamu_ops.failover.acting.execute import Executor
+from sisamu_ops.failover.answering.admission import Admission
+from sisamu_ops.failover.answering.in_force import Rules
+from sisamu_ops.failover.asking.report import ALARM, PREFIX, TRIGGER, make_report, open_report
+from sisamu_ops.failover.asking.request import (
+    LogClaim,
+    Verb,
+    digest_of,
+)
+from sisamu_ops.failover.asking.review import PLAN, is_plan
 from sisamu_ops.failover.break_glass import Alone
-from sisamu_ops.failover.execute import Executor
-from sisamu_ops.failover.folding import Folding
-from sisamu_ops.failover.in_force import Rules
-from sisamu_ops.failover.merged_log import MergedLog
+from sisamu_ops.failover.fold.folding import Folding
+from sisamu_ops.failover.fold.merged_log import MergedLog
+from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.merging import LEAF, Merging, is_leaf, new_leaves
 from sisamu_ops.failover.ports import (
     AskDatabase,
@@ -28,14 +36,6 @@ from sisamu_ops.failover.ports import (
     Targets,
     no_database,
 )
-from sisamu_ops.failover.report import ALARM, PREFIX, TRIGGER, make_report, open_report
-from sisamu_ops.failover.request import (
-    LogClaim,
-    Verb,
-    digest_of,
-)
-from sisamu_ops.failover.review import PLAN, is_plan
-from sisamu_ops.failover.state import State
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader, OpenPeer
 from sisamu_ops.journal.privacy import for_the_journal

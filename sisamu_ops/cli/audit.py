@@ -27,7 +27,7 @@ def audit() -> None:
 
 
 def _fact(entry: Entry) -> dict[str, Any]:
-    from sisamu_ops.failover.story import tell
+    from sisamu_ops.failover.telling.story import tell
 
     return {**entry.body, "told": tell(entry)}
 
@@ -50,7 +50,7 @@ def show(app: App, kind: str, last: int | None, output: str) -> None:
 @click.pass_obj
 def story(app: App, operation: str, output: str) -> None:
     """Tell the chain of an operation or request in plain words."""
-    from sisamu_ops.failover.story import story as chain
+    from sisamu_ops.failover.telling.story import story as chain
 
     facts = [_fact(e) for e in chain(app.open_record().journal().entries, operation)]
     if not facts:

@@ -12,7 +12,7 @@ from sisamu_ops.app import App
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.selection import Selection
+    from sisamu_ops.failover.asking.selection import Selection
 
 _CHOSEN = "sisamu.chosen"
 _CONFIRMED = "sisamu.confirmed"
@@ -50,7 +50,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 
 def chosen() -> Selection:
     """Return what was named on the command line."""
-    from sisamu_ops.failover.selection import Selection
+    from sisamu_ops.failover.asking.selection import Selection
 
     return Selection(**click.get_current_context().meta.get(_CHOSEN, {}))
 

@@ -19,7 +19,7 @@ from sisamu_ops.cli.request_file import write_envelope
 from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOutcomeError
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.request import Envelope, Request
+    from sisamu_ops.failover.asking.request import Envelope, Request
     from sisamu_ops.journal.port import InboxItem
     from sisamu_ops.record import JournalView
 
@@ -134,7 +134,7 @@ def carry_out_signed(
     app: App, envelope: Envelope, output: str, leaves: Sequence[InboxItem] = ()
 ) -> None:
     """Submit what is signed, follow it to its end, render, and exit by the outcome."""
-    from sisamu_ops.failover.request import parse_request
+    from sisamu_ops.failover.asking.request import parse_request
 
     request_id = parse_request(envelope.document.encode()).request_id
     say(f"request {request_id}, signed by {envelope.principal or 'an unknown key'}")
@@ -150,7 +150,7 @@ def carry_out_signed(
 
 def conclude(view: JournalView, request_id: str, output: str) -> None:
     """Render what a request came to; exit 0 done, 5 failed, 6 unknown, 9 held or aborted."""
-    from sisamu_ops.failover.overview import check_facts, operation_facts
+    from sisamu_ops.failover.telling.overview import check_facts, operation_facts
 
     operation = view.state.operations.get(request_id)
     if operation is None:

@@ -29,7 +29,7 @@ def operation() -> None:
 @click.pass_obj
 def list_operations(app: App, output: str) -> None:
     """List every operation, newest last."""
-    from sisamu_ops.failover.overview import operation_line
+    from sisamu_ops.failover.telling.overview import operation_line
 
     view = app.open_record().journal()
     facts = [operation_line(o) for o in view.state.operations.values()]
@@ -50,7 +50,7 @@ def list_operations(app: App, output: str) -> None:
 @click.pass_obj
 def show(app: App, operation_id: str, output: str) -> None:
     """Show one operation: steps, targets, calls, outcome."""
-    from sisamu_ops.failover.overview import operation_facts
+    from sisamu_ops.failover.telling.overview import operation_facts
 
     found = app.open_record().journal().state.operations.get(operation_id)
     if found is None:
@@ -106,7 +106,7 @@ def _steering(name: str, verb_name: str, text: str) -> None:
     @click.argument("operation_id", metavar="OPERATION")
     @click.pass_obj
     def steer(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
-        from sisamu_ops.failover.request import Verb
+        from sisamu_ops.failover.asking.request import Verb
 
         request = app.enter().desk.new_request(
             Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), about=operation_id

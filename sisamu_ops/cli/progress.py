@@ -20,7 +20,7 @@ from sisamu_ops.cli.render import WIDTH, say, wrapped
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sisamu_ops.failover.progress import Progress
+    from sisamu_ops.failover.telling.progress import Progress
     from sisamu_ops.journal.entry import Entry
 
 #: SAMUs that have a line each at once; those in trouble and those moving come first.
@@ -35,7 +35,7 @@ _OF_TARGETS = ("step.outcome", "call.proved")
 @contextmanager
 def telling(request_id: str, output: str) -> Iterator[Callable[[Entry], None]]:
     """Yield what tells each new entry, in the form that suits where it goes."""
-    from sisamu_ops.failover.progress import Progress
+    from sisamu_ops.failover.telling.progress import Progress
 
     progress = Progress(operation_id=request_id)
     if output == "jsonl":
@@ -62,7 +62,7 @@ def _data(entry: Entry) -> dict[str, Any]:
 
 def tell_entry(entry: Entry) -> None:
     """Print an entry as a sentence, on standard error."""
-    from sisamu_ops.failover.story import tell
+    from sisamu_ops.failover.telling.story import tell
 
     say(wrapped(tell(entry), first=f"{entry.time[11:23]} {entry.index:>4}  "))
 

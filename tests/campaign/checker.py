@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import combinations, pairwise
 from typing import Any
 
-from sisamu_ops.failover.state import State, fold
+from sisamu_ops.failover.fold.state import State, fold
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.merkle import Frontier, root_of
 from sisamu_ops.model.outcome import Outcome

@@ -19,10 +19,12 @@ from types import ModuleType
 from typing import Any
 
 from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenure
-from sisamu_ops.failover.checking import PLAYBOOK as CHECK
-from sisamu_ops.failover.execute import PROVE
-from sisamu_ops.failover.folding import Folding
-from sisamu_ops.failover.in_force import Rules
+from sisamu_ops.failover.acting.checking import PLAYBOOK as CHECK
+from sisamu_ops.failover.acting.execute import PROVE
+from sisamu_ops.failover.answering.in_force import Rules
+from sisamu_ops.failover.asking.request import Envelope, Request, Verb, inbox_name, new_request
+from sisamu_ops.failover.fold.folding import Folding
+from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.plan import PLAYBOOKS
 from sisamu_ops.failover.ports import (
     AskDatabase,
@@ -33,8 +35,6 @@ from sisamu_ops.failover.ports import (
     no_database,
 )
 from sisamu_ops.failover.reading import Reading
-from sisamu_ops.failover.request import Envelope, Request, Verb, inbox_name, new_request
-from sisamu_ops.failover.state import State
 from sisamu_ops.journal.keys import Policy as TrustPolicy
 from sisamu_ops.journal.keys import load_policy, load_site_keys, make_site_keys, write_policy
 from sisamu_ops.journal.port import InboxItem

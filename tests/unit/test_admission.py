@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.known import Answer
-from sisamu_ops.failover.ports import DatabaseWord
-from sisamu_ops.failover.request import (
+from sisamu_ops.failover.asking.request import (
     Envelope,
     Request,
     Verb,
@@ -25,6 +23,8 @@ from sisamu_ops.failover.request import (
     inbox_name,
     new_request,
 )
+from sisamu_ops.failover.fold.known import Answer
+from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.safety import RULES
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry

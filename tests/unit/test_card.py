@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.card import card_facts, hand_token
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.telling.card import card_facts, hand_token
 from sisamu_ops.model.token import Token, break_glass_epoch
 from tests.support.world import _platform
 

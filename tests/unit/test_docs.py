@@ -24,13 +24,13 @@ from sisamu_ops.cli.move import plan_facts
 from sisamu_ops.cli.safety import rule_facts
 from sisamu_ops.desk import Desk
 from sisamu_ops.doors.local import LocalCoordination
-from sisamu_ops.failover.admission import INBOX_LIMIT
-from sisamu_ops.failover.preview import Preview
-from sisamu_ops.failover.report import make_alarm, make_report, make_trigger
-from sisamu_ops.failover.request import Verb, new_request
+from sisamu_ops.failover.answering.admission import INBOX_LIMIT
+from sisamu_ops.failover.asking.report import make_alarm, make_report, make_trigger
+from sisamu_ops.failover.asking.request import Verb, new_request
+from sisamu_ops.failover.fold.state import _HANDLERS, fold
 from sisamu_ops.failover.safety import RULES
 from sisamu_ops.failover.safety.settings import read_safety
-from sisamu_ops.failover.state import _HANDLERS, fold
+from sisamu_ops.failover.telling.preview import Preview
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import load_site_keys
 from sisamu_ops.journal.port import InboxItem
@@ -488,7 +488,7 @@ def test_every_problem_a_site_may_have_is_documented() -> None:
 
 def test_the_keys_of_an_operation_are_documented(lived: list[Entry]) -> None:
     """`operation show` has the keys of `operation list` and its own, and no other."""
-    from sisamu_ops.failover.overview import operation_facts, operation_line
+    from sisamu_ops.failover.telling.overview import operation_facts, operation_line
 
     operation = next(iter(fold(lived).operations.values()))
     line = {path.replace("samus", "samus[]") for path in paths(operation_line(operation))}

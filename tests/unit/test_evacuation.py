@@ -15,22 +15,22 @@ import pytest
 from sisamu_ops.app import clusters
 from sisamu_ops.cli.choose import confirm_national, site_to_leave
 from sisamu_ops.cli.move import _print_plan
-from sisamu_ops.failover.evacuation import (
+from sisamu_ops.failover.acting.evacuation import (
     check_refuge,
     check_sites,
     preferences,
     signature,
 )
-from sisamu_ops.failover.known import Handover
-from sisamu_ops.failover.ledger import judge_preference
-from sisamu_ops.failover.operation import Operation, SamuEnd, Step
+from sisamu_ops.failover.acting.ledger import judge_preference
+from sisamu_ops.failover.answering.refusal import AdmissionRefusedError
+from sisamu_ops.failover.asking.request import Verb, new_request
+from sisamu_ops.failover.fold.known import Handover
+from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step
+from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.fold.timeline import paths_allowed
 from sisamu_ops.failover.plan import Plan
 from sisamu_ops.failover.ports import DatabaseWord
-from sisamu_ops.failover.refusal import AdmissionRefusedError
-from sisamu_ops.failover.request import Verb, new_request
-from sisamu_ops.failover.state import State
-from sisamu_ops.failover.story import tell
-from sisamu_ops.failover.timeline import paths_allowed
+from sisamu_ops.failover.telling.story import tell
 from sisamu_ops.leadership.contending import judge_standing
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.model.outcome import Outcome

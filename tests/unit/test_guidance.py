@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.guidance import guidance
+from sisamu_ops.failover.telling.guidance import guidance
 from sisamu_ops.model.platform import Platform, Site, SiteRole
 from tests.support.world import _platform
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sisamu_ops.failover.preview import Preview
-from sisamu_ops.failover.selection import Selection
+from sisamu_ops.failover.asking.selection import Selection
+from sisamu_ops.failover.telling.preview import Preview
 
 BEFORE = {"300": ["nominal", "nominal"], "680": ["backup", "backup"]}
 AFTER = {"300": ["backup", "backup"], "680": ["backup", "backup"]}

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from sisamu_ops.cli.progress import picture, telling
-from sisamu_ops.failover.progress import Progress
+from sisamu_ops.failover.telling.progress import Progress
 from tests.support.told import ID, START, numbered
 
 WAVES = [["120"], ["300", "680"]]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.report import make_report, open_report
+from sisamu_ops.failover.asking.report import make_report, open_report
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.keys import load_site_keys

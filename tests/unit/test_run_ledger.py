@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.ledger import (
+from sisamu_ops.failover.acting.ledger import (
     RunLedger,
     TargetResult,
     judge_calls,

@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 
 from sisamu_ops.desk import Desk
-from sisamu_ops.failover.overview import second_due_facts
-from sisamu_ops.failover.request import Approval, Envelope, Request, Verb, inbox_name, rfc3339
+from sisamu_ops.failover.asking.request import (
+    Approval,
+    Envelope,
+    Request,
+    Verb,
+    inbox_name,
+    rfc3339,
+)
 from sisamu_ops.failover.safety import RULES, SECOND_SIGNATURE, Cell
-from sisamu_ops.failover.story import tell
+from sisamu_ops.failover.telling.overview import second_due_facts
+from sisamu_ops.failover.telling.story import tell
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.model.errors import ConfigurationError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sisamu_ops.failover.selection import Selection, select_samus
+from sisamu_ops.failover.asking.selection import Selection, select_samus
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform, Site, SiteRole
 from tests.support.world import _platform

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sisamu_ops.failover.state import _HANDLERS
-from sisamu_ops.failover.story import _TELLERS, story, tell
+from sisamu_ops.failover.fold.state import _HANDLERS
+from sisamu_ops.failover.telling.story import _TELLERS, story, tell
 from tests.support.told import DATA, ID, LOG, numbered, told
 
 SAID = {

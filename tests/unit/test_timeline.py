@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.state import State
-from sisamu_ops.failover.timeline import paths_allowed
+from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.fold.timeline import paths_allowed
 from tests.support.told import START, folded
 
 OTHER = "failback-abcdef012345"

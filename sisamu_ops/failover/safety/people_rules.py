@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sisamu_ops.failover.modes import open_items, unconfirmed
+from sisamu_ops.failover.fold.modes import open_items, unconfirmed
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.safety.facts import Facts, Said, name_options, say_of
 from sisamu_ops.failover.safety.rule import Cell, Rule

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sisamu_ops.failover.operation import named
+from sisamu_ops.failover.fold.operation import named
 from sisamu_ops.journal.entry import Entry
 
 Data = Mapping[str, Any]

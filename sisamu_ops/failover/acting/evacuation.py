@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sisamu_ops.failover.operation import Operation
-from sisamu_ops.failover.refusal import AdmissionRefusedError
+from sisamu_ops.failover.answering.refusal import AdmissionRefusedError
+from sisamu_ops.failover.fold.operation import Operation
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform, TelephonyMode, router_of
 

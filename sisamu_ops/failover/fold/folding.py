@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sisamu_ops.failover.state import State
+from sisamu_ops.failover.fold.state import State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import JournalReader

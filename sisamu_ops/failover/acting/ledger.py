@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisamu_ops.failover.evacuation import signatures
-from sisamu_ops.failover.operation import Operation, SamuEnd, Step, named
+from sisamu_ops.failover.acting.evacuation import signatures
+from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step, named
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token

@@ -15,10 +15,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sisamu_ops.failover.caretaking import Caretaker
-from sisamu_ops.failover.checking import Checker
-from sisamu_ops.failover.evacuation import asked_first, playbook_facts, signatures
-from sisamu_ops.failover.ledger import (
+from sisamu_ops.failover.acting.caretaking import Caretaker
+from sisamu_ops.failover.acting.checking import Checker
+from sisamu_ops.failover.acting.evacuation import asked_first, playbook_facts, signatures
+from sisamu_ops.failover.acting.ledger import (
     RunLedger,
     TargetResult,
     judge_preference,
@@ -26,16 +26,16 @@ from sisamu_ops.failover.ledger import (
     judge_samu,
     judge_sealed,
 )
-from sisamu_ops.failover.modes import unconfirmed
-from sisamu_ops.failover.operation import Operation, SamuEnd, Step, summary
-from sisamu_ops.failover.pacing import Act, Next, what_next
+from sisamu_ops.failover.acting.pacing import Act, Next, what_next
+from sisamu_ops.failover.acting.recorder import NewEntry, Recorder
+from sisamu_ops.failover.asking.request import Verb, parse_rfc3339
+from sisamu_ops.failover.fold.modes import unconfirmed
+from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step, summary
+from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading
-from sisamu_ops.failover.recorder import NewEntry, Recorder
-from sisamu_ops.failover.request import Verb, parse_rfc3339
 from sisamu_ops.failover.safety import AGENTS_CONFIRMED
-from sisamu_ops.failover.state import State
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisamu_ops.failover.known import Check
+from sisamu_ops.failover.fold.known import Check
+from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.plan import ARMED, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import Reading
-from sisamu_ops.failover.state import State
 from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.port import LeasedTenure

@@ -1,0 +1,1 @@
+"""Acting: what is accepted turned into fenced runs, wave by wave, and judged."""

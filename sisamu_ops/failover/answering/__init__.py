@@ -1,0 +1,1 @@
+"""Answering: what the leader accepts, refuses or lets wait."""

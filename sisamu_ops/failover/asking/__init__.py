@@ -1,0 +1,1 @@
+"""Asking: which SAMUs, in what signed words, and put before the leader."""

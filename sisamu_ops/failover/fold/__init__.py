@@ -1,0 +1,1 @@
+"""The fold: what is known, from the entries alone."""

@@ -1,0 +1,1 @@
+"""Telling: the facts for people, in words, in pictures and as data."""
