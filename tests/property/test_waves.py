@@ -1,6 +1,6 @@
 """Waves under kills: the next leader completes or holds as the plan says, and nothing takes twice.
 
-One kill at every third moment of a change in three waves, at every moment with SISAMU_KILLS=all, and
+One kill at every third moment of a change in three waves (SISAMU_KILLS=all: at every moment), and
 searched for several kills with SAMUs whose gateways are cut off or whose calls nobody answers.
 """
 
