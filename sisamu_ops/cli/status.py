@@ -27,6 +27,20 @@ def status(app: App, output: str) -> None:
 
 
 def _print(facts: dict[str, Any]) -> None:
+    _print_head(facts)
+    _print_database(facts["database"])
+    _print_standing(facts)
+    _print_owed(facts)
+    _print_sites(facts["sites"])
+    _print_samus(facts["samus"])
+    _print_unknown(facts["samus"])
+    for step in facts["now"]:
+        click.echo(wrapped(step["why"], "now      "))
+        # Never broken: it is there to be copied.
+        click.echo(f"  {step['command']}")
+
+
+def _print_head(facts: dict[str, Any]) -> None:
     leader, journal = facts["leader"], facts["journal"]
     if leader["site"]:
         click.echo(f"leader   {leader['site']}, epoch {leader['epoch']}")
@@ -39,7 +53,10 @@ def _print(facts: dict[str, Any]) -> None:
         f"journal  {journal['size']} entries from {journal['source']}, "
         f"{journal['agreed_size']} agreed{live}"
     )
-    _print_database(facts["database"])
+
+
+def _print_standing(facts: dict[str, Any]) -> None:
+    """Say what is not as it always is, and stays so until somebody does something."""
     if facts["paused"]:
         click.echo("paused   nothing but rescues is dispatched; sisamu leader resume")
     for one in facts["evacuated"]:
@@ -50,6 +67,10 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(f"held     {one['target']} has taken token {one['token']}: no leader moves it")
         click.echo("  remedy: sisamu journal merge DIR, the log of the site that acted alone;")
         click.echo(f"          moved by hand, with the card: sisamu target enrol {one['target']}")
+
+
+def _print_owed(facts: dict[str, Any]) -> None:
+    """Say what people owe: signatures, acknowledgements, calls."""
     for due in facts["second_due"]:
         said = "OVERDUE since" if due["overdue"] else "due by"
         click.echo(f"{due['operation']}: second signature {said} {due['by'][:16]}")
@@ -59,22 +80,18 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(f"{one['id']}: {what} of SAMU {name_few(one['samus'])}, not acknowledged")
         click.echo(f"  then: sisamu incident acknowledge {one['id']} --reason TEXT")
     _print_to_call(facts["to_call"])
+
+
+def _print_sites(sites: list[dict[str, Any]]) -> None:
     rows = [
         (s["id"], s["role"], "leads" if s["leads"] else "", s["cosigned_size"] or "-", _state(s))
-        for s in facts["sites"]
+        for s in sites
     ]
     print_table("", ["site", "role", "", "cosigned", "state"], rows)
-    for site in facts["sites"]:
+    for site in sites:
         for problem in site["problems"]:
             click.echo(f"{site['id']}: {problem['message']}")
             click.echo(f"  remedy: {problem['remedy']}")
-    _print_samus(facts["samus"])
-    for samu in facts["samus"]:
-        _print_unknown(samu)
-    for step in facts["now"]:
-        click.echo(wrapped(step["why"], "now      "))
-        # Never broken: it is there to be copied.
-        click.echo(f"  {step['command']}")
 
 
 def _print_samus(samus: list[dict[str, Any]]) -> None:
@@ -144,16 +161,23 @@ def _state(site: dict[str, Any]) -> str:
     return ", ".join(p["kind"] for p in site["problems"]) or "ok"
 
 
-def _print_unknown(samu: dict[str, Any]) -> None:
-    """Say what is not known of a SAMU; what settles it is said at the end."""
+def _print_unknown(samus: list[dict[str, Any]]) -> None:
+    """Say what is not known of SAMUs, once for all it is said of; what settles it comes last."""
+    told: dict[str, list[str]] = {}
+    for samu in samus:
+        if said := _unknown(samu):
+            told.setdefault(said, []).append(samu["id"])
+    for said, named in told.items():
+        click.echo(wrapped(said, f"SAMU {name_few(named)}: "))
+
+
+def _unknown(samu: dict[str, Any]) -> str:
     last = samu["operation"]
-    told = []
-    if samu["mode"] == "unknown":
-        told += [f"{host} reads {said}" for host, said in samu["routers"].items()]
-    if last and last["unsettled"]:
-        told += [f"{host} is unknown since {last['id']}" for host in last["unsettled"]]
-    if told:
-        click.echo(wrapped("; ".join(told), f"SAMU {samu['id']}: "))
+    routers = samu["routers"].items() if samu["mode"] == "unknown" else ()
+    unsettled = last["unsettled"] if last else ()
+    told = [f"{host} reads {said}" for host, said in routers]
+    told += [f"{host} is unknown since {last['id']}" for host in unsettled]
+    return "; ".join(told)
 
 
 def _samu_row(samu: dict[str, Any]) -> tuple[str, ...]:
