@@ -51,8 +51,7 @@ class _Follower:
 
     def _between_waves(self) -> bool:
         """Say whether an operation rightly writes nothing: it soaks, or waits for people."""
-        waves = [(o, o.wave) for o in self.state.running()]
-        return any(wave is not None and not o.steps_of(wave) for o, wave in waves)
+        return any(o.waits_for_people or bool(o.wave) for o in self.state.running())
 
     def until(self, finished: Callable[[], bool], tell: Tell, silence_s: float) -> bool:
         """Tell new entries until finished; False when none came for `silence_s`."""

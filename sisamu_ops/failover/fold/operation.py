@@ -164,6 +164,12 @@ class Operation:
         """Return when the second signature is due, an empty text when none is."""
         return "" if self.approvers else self.second_by
 
+    @property
+    def waits_for_people(self) -> bool:
+        """Say whether it was accepted to wait for agents to be in place, and has not begun."""
+        waits = any(finding.startswith("agents-confirmed: ") for finding in self.findings)
+        return waits and self.verb is Verb.SWITCHOVER and not self.steps
+
     # --- targets ------------------------------------------------------------------------
 
     def steps_of(self, wave: int) -> list[Step]:
