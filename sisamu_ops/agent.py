@@ -271,7 +271,7 @@ class SiteAgent:
                 break
             term.trim(coordination.published().values())
             if not worked:
-                coordination.await_change(_LOOK_S)
+                coordination.await_change(term.patience_s(_LOOK_S))
         term.leave(cause)
 
     def _work(self, term: Term, coordination: Coordination) -> tuple[bool, bool]:

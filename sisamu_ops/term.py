@@ -234,6 +234,13 @@ class Term:
         readings = self.neighbours.targets.read(routers)
         return {h: r.problem or "out of reach" for h, r in readings.items() if not r.reachable}
 
+    def patience_s(self, most_s: float) -> float:
+        """Return how long nothing needs to be looked at: until what falls due, `most_s` at most."""
+        due = self.executor.waits_until()
+        if due is None:
+            return most_s
+        return min(most_s, max(0.0, (due - self.neighbours.now()).total_seconds()))
+
     def trim(self, notes: Iterable[bytes]) -> None:
         """Forget in the service what a majority of replicas keeps, but for the newest entries."""
         keep = self.platform.policy.journal_keep

@@ -24,7 +24,12 @@ NAMESPACE_PREFIX = "198.18"
 LOOPBACK_PREFIX = "127.18"
 
 #: What the lab's inventory lets the environment choose: programs get what `lab up` was given.
-SETTINGS = ("SISAMU_LAB_SESSION_MS", "SISAMU_LAB_JOURNAL_KEEP", "SISAMU_LAB_SAFETY")
+SETTINGS = (
+    "SISAMU_LAB_SESSION_MS",
+    "SISAMU_LAB_JOURNAL_KEEP",
+    "SISAMU_LAB_SAFETY",
+    "SISAMU_LAB_SOAK_MS",
+)
 
 #: Network number by name; every network meets the others at the `wan` router, and only there.
 NETWORKS = MappingProxyType({"paris": 1, "lyon": 2, "lille": 3, "carrier": 4, "samus": 5, "ops": 6})

@@ -24,6 +24,10 @@ RULES = {
 }  # fmt: skip
 
 
+#: Soaks of one probe: what is watched between two waves is the same.
+SHORT = {"SISAMU_LAB_SOAK_MS": "600"}
+
+
 @contextmanager
 def led_lab(fixture: str, suffix: str, *up: str, settings: Mapping[str, str]) -> Iterator[Desk]:
     """Bring up a led lab of its own name; whatever an interrupted run left is removed first."""
@@ -50,13 +54,13 @@ def desk() -> Iterator[Desk]:
 def nation() -> Iterator[Desk]:
     """A led lab of many SAMUs: 12, or SISAMU_NATION of them, up to all 102."""
     many = os.environ.get("SISAMU_NATION", "12")
-    with led_lab("nation", "Nation", "--samus", many, settings={}) as led:
+    with led_lab("nation", "Nation", "--samus", many, settings=SHORT) as led:
         yield led
 
 
 @pytest.fixture(scope="session")
 def ruled() -> Iterator[Desk]:
     """A led lab with rules in force: a freeze, two signatures, people, experiments."""
-    settings = {"SISAMU_LAB_SAFETY": json.dumps(RULES)}
+    settings = SHORT | {"SISAMU_LAB_SAFETY": json.dumps(RULES)}
     with led_lab("ruled", "Ruled", settings=settings) as led:
         yield led

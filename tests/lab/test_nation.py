@@ -31,21 +31,26 @@ AWAY = ("switchover", "start", *ALL, *REASON)
 
 @pytest.fixture(autouse=True)
 def whole(nation: Desk) -> Iterator[None]:
-    """Every test finds every program running, a leader, and every SAMU nominal."""
+    """Every test finds every program running and a leader, nothing under way, no link cut."""
     nation.lab.start(("*",))
-    status = nation.await_leader()
-    if status["operations"]:
-        for operation in status["operations"]:
-            nation.run("operation", "abort", operation["id"], *REASON)
-            nation.start("operation", "follow", operation["id"]).wait(timeout=60)
+    under_way = nation.await_leader()["operations"]
+    for operation in under_way:
+        nation.run("operation", "abort", operation["id"], *REASON)
+        nation.start("operation", "follow", operation["id"]).wait(timeout=60)
+    if under_way:
         nation.run("reconcile", *REASON)
+    yield
+    nation.lab.heal()
+
+
+@pytest.fixture
+def nominal(nation: Desk, whole: None) -> None:
+    """Every SAMU is nominal, whatever a test did."""
     found = set(modes(nation).values())
     if not found <= {"nominal", "backup"}:
         nation.run("failover", "start", *ALL, "--now", *REASON)
     if found != {"nominal"}:
         nation.run(*BACK)
-    yield
-    nation.lab.heal()
 
 
 def samus(nation: Desk) -> list[str]:
@@ -84,7 +89,7 @@ def check_once(nation: Desk) -> None:
         assert tokens == sorted(tokens), host
 
 
-def test_all_are_rescued_at_once_and_come_back_in_waves(nation: Desk) -> None:
+def test_all_are_rescued_at_once_and_come_back_in_waves(nation: Desk, nominal: None) -> None:
     """Under 20 calls a second to all: 0 lost, 0 misrouted, 0 cut; each SAMU's end is told."""
     with load(nation, 20, "--all") as placed:
         there = nation.read(*RESCUE)
@@ -114,7 +119,9 @@ def dark(nation: Desk, some: list[str]) -> Iterator[None]:
         nation.lab.start(tuple(programs))
 
 
-def test_those_that_cannot_be_reached_are_told_and_touched_again_alone(nation: Desk) -> None:
+def test_those_that_cannot_be_reached_are_told_and_touched_again_alone(
+    nation: Desk, nominal: None
+) -> None:
     """A tenth unreachable: known not done, in time; the others done; again, only they are moved."""
     some = samus(nation)[: max(2, len(samus(nation)) // 10)]
     with dark(nation, some):
@@ -140,7 +147,7 @@ def test_a_target_that_hangs_in_the_midst_is_unknown_and_settled(nation: Desk) -
     assert set(modes(nation).values()) == {"backup"}
 
 
-def test_a_canary_that_fails_stops_it_before_anybody_else(nation: Desk) -> None:
+def test_a_canary_that_fails_stops_it_before_anybody_else(nation: Desk, nominal: None) -> None:
     """The first SAMU's gateway refuses calls: held, and no other target was sent anything."""
     canary, *others = samus(nation)
     before = applied(nation)
@@ -161,7 +168,9 @@ def test_a_canary_that_fails_stops_it_before_anybody_else(nation: Desk) -> None:
     assert set(modes(nation).values()) == {"nominal"}
 
 
-def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(nation: Desk) -> None:
+def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(
+    nation: Desk, nominal: None
+) -> None:
     """At a seeded moment of each wave the leading agent is killed: the next one completes it."""
     seed = int(os.environ.get("SISAMU_SEED") or random.randrange(10_000))
     sys_print(f"SISAMU_SEED={seed}")

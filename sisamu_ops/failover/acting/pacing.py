@@ -20,6 +20,9 @@ from sisamu_ops.failover.fold.operation import Operation, Soak, named
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Waves
 
+#: A soak has a probe at each third, but none sooner than this after the last.
+_GAP = timedelta(seconds=1)
+
 
 class Act(Enum):
     """What is to be done next for an operation."""
@@ -122,7 +125,7 @@ def _soak(operation: Operation, wave: int, now: datetime) -> Next | None:
     began = parse_rfc3339(operation.waves_ended[wave])
     over_at = began + whole
     last = parse_rfc3339(soak.last_at) if soak.last_at else began
-    due = min(over_at, last + whole / 3)
+    due = min(over_at, last + max(whole / 3, _GAP))
     if now >= due:
         return Next(act=Act.PROBE, wave=wave, is_last=now >= over_at)
     return Next(act=Act.WAIT, wave=wave, cause=f"soaking after wave {wave + 1}", until=due)
