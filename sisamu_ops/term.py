@@ -239,7 +239,8 @@ class Term:
         due = self.executor.waits_until()
         if due is None:
             return most_s
-        return min(most_s, max(0.0, (due - self.neighbours.now()).total_seconds()))
+        left_s: float = (due - self.neighbours.now()).total_seconds()
+        return min(most_s, max(0.0, left_s))
 
     def trim(self, notes: Iterable[bytes]) -> None:
         """Forget in the service what a majority of replicas keeps, but for the newest entries."""

@@ -88,6 +88,14 @@ def test_a_soak_is_probed_until_it_is_over(
     assert (found.act, found.until) == (expected, at(until) if until else None)
 
 
+def test_a_short_soak_has_its_one_probe_at_its_end() -> None:
+    """None comes sooner than a second after the last."""
+    short = ("request.accepted", ACCEPTED[1] | {"soak_ms": 600})
+    found = what_next(folded(short, ended(0)).operations[ID], at(1.5))
+    assert (found.act, found.until) == (Act.WAIT, at(1.6))
+    assert what_next(folded(short, ended(0)).operations[ID], at(1.6)).is_last
+
+
 def test_the_probe_at_the_end_of_a_soak_is_the_last() -> None:
     """Nine seconds after the wave the soak is over."""
     assert not coming(ended(0), second=9.9).is_last
