@@ -16,7 +16,7 @@ from tests.support.desk import Desk
 
 #: The rules that speak of people and of many SAMUs, as a platform would have them.
 RULES = {
-    "second-signature": {"above": 2},
+    "second-signature": {"above": 1},
     "agents-confirmed": {"within_minutes": 60},
     "exit-checklist": {"backup": {"agents-back": "agents are at their consoles again"}},
     "experiment-running": {},

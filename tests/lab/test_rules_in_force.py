@@ -38,63 +38,37 @@ def modes(ruled: Desk, router: str = "otn-paris") -> set[str]:
     return {running_mode(ruled.lab, router, samu) for samu in SAMUS}
 
 
-def test_what_refuses_planned_work_is_told_to_a_rescue(ruled: Desk) -> None:
-    """Database lost, a freeze, an experiment, one signature: the rescue goes on, told of each."""
-    ruled.lab.stop(("galera-lyon", "garbd-lille"), kill=True)
-    await_that(lambda: "database LOST" in ruled.run("status").stdout, 30)
-    ruled.run("chaos", "inject", "kill-agent", "lille", "--for", "20")
-    for verb in ("switchover", "failback"):
-        refused = ruled.run(verb, "start", *ALL, *REASON, code=3).stderr
-        assert [rule for rule in BROKEN if rule not in refused] == []
-    assert modes(ruled) == {"nominal"}
-    rescue = ruled.read("failover", "start", *ALL, "--now", *REASON)
-    found = " ".join(rescue["findings"])
-    assert [rule for rule in BROKEN if rule not in found] == []
-    assert "experiment-running: stopped" in found
-    assert (rescue["outcome"], modes(ruled)) == ("done", {"backup"})
-    assert ruled.read("chaos", "list")["standing"] == []
-    assert rescue["second_due"]
-    second = str(ruled.lab.place.root / "operator/second")
-    ruled.run("--identity", second, "request", "approve", rescue["id"])
-    assert ruled.read("status")["second_due"] == []
-
-
 def test_people_are_waited_for_and_asked_before_they_go_back(ruled: Desk) -> None:
     """Out: accepted, and waiting until agents are in place. Back: only with the list checked."""
-    if modes(ruled) != {"nominal"}:
-        back(ruled)
-    aside = ("--override", "freeze-window", "--override", "second-signature")
-    process = ruled.start("switchover", "start", *ALL, *aside, "--owner", "shift lead",
+    one, aside = ("--samu", "300"), ("--override", "freeze-window")
+    process = ruled.start("switchover", "start", *one, *aside, "--owner", "shift lead",
                           "--bridge", "national", *REASON, "-o", "json")  # fmt: skip
     try:
         await_that(lambda: bool(ruled.read("status")["operations"]), 30)
-        assert modes(ruled) == {"nominal"}
-        ruled.run("samu", "confirm", *ALL[:1], "--by", "shift lead", "--channel", "phone", *REASON)
+        assert mode(ruled) == "nominal"
+        ruled.run("samu", "confirm", *one, "--by", "shift lead", "--channel", "phone", *REASON)
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 0, err
-    assert (json.loads(out)["outcome"], modes(ruled)) == ("done", {"backup"})
-    facts = ruled.read("samu", "show", "--samu", "300")
+    assert (json.loads(out)["outcome"], mode(ruled)) == ("done", "backup")
+    facts = ruled.read("samu", "show", *one)
     assert (facts["owner"], facts["bridge"]) == ("shift lead", "national")
     assert facts["confirmed"]["by"] == "shift lead"
     assert facts["directory_at"]
-    refused = ruled.run("failback", "start", *ALL, *ASIDE, *REASON, code=3).stderr
+    refused = ruled.run("failback", "start", *one, *ASIDE, *REASON, code=3).stderr
     assert "exit-checklist" in refused
-    back(ruled)
+    ruled.run("samu", "checklist", *one, "--tick", "agents-back", *REASON)
+    ruled.run("failback", "start", *one, *ASIDE, *REASON)
+    assert mode(ruled) == "nominal"
 
 
-def back(ruled: Desk) -> None:
-    """Check the list, and go back to nominal."""
-    ruled.run("samu", "checklist", "--all", "--tick", "agents-back", *REASON)
-    ruled.run("failback", "start", *ALL, *ASIDE, *REASON)
-    assert modes(ruled) == {"nominal"}
+def mode(ruled: Desk) -> str:
+    return running_mode(ruled.lab, "otn-paris")
 
 
 def test_drift_is_shown_and_reverted_by_hand_only(ruled: Desk) -> None:
     """A router moved behind everybody's back: shown as unknown; reverted when somebody signs."""
-    if modes(ruled) != {"nominal"}:
-        back(ruled)
     for router in ("otn-paris", "otn-lyon"):
         move_by_hand(ruled, router, "300", "degraded")
     drifted = ruled.read("samu", "drift")
@@ -121,6 +95,34 @@ def move_by_hand(ruled: Desk, router: str, samu: str, mode: str) -> None:
     control = f"unix:{home}/kamailio.sock"
     words = ["kamcmd", "-s", control, "htable.sets", "samu_mode", f"s:{samu}", f"s:{mode}"]
     subprocess.run(words, check=True, capture_output=True)
+
+
+def test_what_refuses_planned_work_is_told_to_a_rescue(ruled: Desk) -> None:
+    """Database lost, a freeze, an experiment, one signature: the rescue goes on, told of each."""
+    ruled.lab.stop(("galera-lyon", "garbd-lille"), kill=True)
+    await_that(lambda: "database LOST" in ruled.run("status").stdout, 30)
+    ruled.run("chaos", "inject", "kill-agent", "lille", "--for", "20")
+    for verb in ("switchover", "failback"):
+        refused = ruled.run(verb, "start", *ALL, *REASON, code=3).stderr
+        assert [rule for rule in BROKEN if rule not in refused] == []
+    assert modes(ruled) == {"nominal"}
+    rescue = ruled.read("failover", "start", *ALL, "--now", *REASON)
+    found = " ".join(rescue["findings"])
+    assert [rule for rule in BROKEN if rule not in found] == []
+    assert "experiment-running: stopped" in found
+    assert (rescue["outcome"], modes(ruled)) == ("done", {"backup"})
+    assert ruled.read("chaos", "list")["standing"] == []
+    assert rescue["second_due"]
+    second = str(ruled.lab.place.root / "operator/second")
+    ruled.run("--identity", second, "request", "approve", rescue["id"])
+    assert ruled.read("status")["second_due"] == []
+
+
+def back(ruled: Desk) -> None:
+    """Check the list, and go back to nominal."""
+    ruled.run("samu", "checklist", "--all", "--tick", "agents-back", *REASON)
+    ruled.run("failback", "start", *ALL, *ASIDE, *REASON)
+    assert modes(ruled) == {"nominal"}
 
 
 def test_an_engineer_alone_at_three_in_the_morning(ruled: Desk, tmp_path: Path) -> None:
