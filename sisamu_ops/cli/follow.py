@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sisamu_ops.journal.port import InboxItem
     from sisamu_ops.record import JournalView
 
-#: So many SAMUs are named one by one in a command that is printed.
-_FEW = 5
 #: Where the file that --out names waits in Click's context.
 _OUT = "sisamu.out"
 
@@ -202,15 +200,12 @@ def what_now(facts: dict[str, Any]) -> list[str]:
     if outcome == "unknown":
         return ["nobody can say yet; settle it: sisamu reconcile --reason TEXT"]
     if outcome == "done" and facts.get("verb") in ("switchover", "failover"):
-        return [f"go back: sisamu failback start {_named(facts['samus'])} --reason TEXT"]
+        # each by its name: --all would bring back what other operations have moved
+        named = " ".join(f"--samu {samu}" for samu in facts["samus"])
+        return [f"go back: sisamu failback start {named} --reason TEXT"]
     if outcome == "failed":
         return [f"known not done; look at it: sisamu operation show {request_id}"]
     return []
-
-
-def _named(samus: Sequence[str]) -> str:
-    """Name SAMUs as one types them: each while they are few."""
-    return " ".join(f"--samu {samu}" for samu in samus) if len(samus) <= _FEW else "--all"
 
 
 def exit_code(facts: dict[str, Any]) -> int:

@@ -170,9 +170,9 @@ def _plan(app: App, verb_name: str, output: str, *, at_once: bool, check: bool, 
             remedy="; ".join(dict.fromkeys(f.remedy for f in plan.blocked_by)),
         )
     say(wrapped(_start_command(plan, at_once), "go on: "))
-    if preview and (preview.not_evaluated or not preview.complete):
+    if preview and (preview.unproved or not preview.complete):
         raise UnknownOutcomeError(
-            f"check mode could not evaluate {len(preview.not_evaluated)} things: see above",
+            f"check mode could not evaluate {preview.unproved} things: see above",
             remedy="they are proved when it is carried out, each before what depends on it",
         )
 

@@ -110,3 +110,12 @@ def test_what_was_armed_and_not_seen_disarmed_is_left_armed(
     for one in answers:
         heard.take({"event": "fence", "host": "samu-300", "result": one})
     assert bool(heard.left_armed({"samu-300": "300"})) is left
+
+
+def test_a_gateway_that_gave_no_answer_may_be_armed() -> None:
+    """It was begun and nothing came back: that is unknown, and never "not armed"."""
+    heard = Heard()
+    heard.take({"event": "start", "host": "samu-300", "module": "sisamu_fence"})
+    heard.take({"event": "start", "host": "samu-310", "module": "debug"})
+    left = heard.left_armed({"samu-300": "300", "samu-310": "310"})
+    assert left == {"samu-300": "gave no answer: it may be armed"}

@@ -47,3 +47,11 @@ def test_a_selection_can_be_typed_again() -> None:
     assert Selection(everything=True).words() == ["--all"]
     words = Selection(samus=("300",), regions=("Grand Est",), patterns=("a:!b",)).words()
     assert words == ["--samu", "300", "--region", "'Grand Est'", "--pattern", "'a:!b'"]
+
+
+def test_a_host_with_a_problem_is_not_proved() -> None:
+    """A run that reached its end may still have reached no host."""
+    preview = Preview()
+    preview.take({"event": "unreachable", "host": "proxy-a", "message": "no route"})
+    preview.take({"event": "end"})
+    assert (preview.complete, preview.unproved) == (True, 1)

@@ -30,12 +30,15 @@ PLAYBOOK = "samu_check.yml"
 class Heard:
     """What one check told: each gateway's answers in order, and each SAMU's calls."""
 
+    begun: set[str] = field(default_factory=set)
     answers: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     calls: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one event of the run."""
-        if event.get("event") == "fence":
+        if event.get("event") == "start" and str(event.get("module", "")).endswith("sisamu_fence"):
+            self.begun.add(str(event["host"]))
+        elif event.get("event") == "fence":
             self.answers.setdefault(str(event["host"]), []).append(event["result"])
         elif event.get("event") == "call":
             self.calls.setdefault(str(event.get("samu", "")), []).append(event["result"])
@@ -57,12 +60,14 @@ class Heard:
         return f"test call: {', '.join(dict.fromkeys(said))}"
 
     def left_armed(self, gateways: Mapping[str, str]) -> dict[str, str]:
-        """Return the gateways ({host: SAMU}) that were armed here and not disarmed again."""
-        return {
+        """Return the gateways ({host: SAMU}) that are, or may be, armed by this; and why."""
+        left = {
             host: "not disarmed again"
             for host, samu_id in gateways.items()
             if _is_left_armed(self.answers.get(host, []), samu_id)
         }
+        silent = [host for host in gateways if host in self.begun and host not in self.answers]
+        return left | dict.fromkeys(silent, "gave no answer: it may be armed")
 
 
 def _is_left_armed(answers: Sequence[Mapping[str, Any]], samu_id: str) -> bool:

@@ -20,6 +20,11 @@ class Preview:
     not_evaluated: list[dict[str, str]] = field(default_factory=list)
     complete: bool = False
 
+    @property
+    def unproved(self) -> int:
+        """How many things check mode could not say: not evaluated, or with a problem."""
+        return len(self.problems) + len(self.not_evaluated)
+
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one event of the run."""
         kind, host = event.get("event"), str(event.get("host", ""))
