@@ -14,9 +14,10 @@ import click
 
 from sisamu_ops.app import App
 from sisamu_ops.cli.progress import telling
-from sisamu_ops.cli.render import emit, name_few, say, wrapped
+from sisamu_ops.cli.render import emit, say, wrapped
 from sisamu_ops.cli.request_file import write_envelope
 from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOutcomeError
+from sisamu_ops.model.naming import name_few
 
 if TYPE_CHECKING:
     from sisamu_ops.failover.asking.request import Envelope, Request

@@ -17,8 +17,9 @@ from sisamu_ops.cli.choose import (
     site_to_leave,
 )
 from sisamu_ops.cli.follow import carry_out, lifetime, override_option, request_options
-from sisamu_ops.cli.render import emit, name_few, output_option, print_table, say, wrapped
+from sisamu_ops.cli.render import emit, output_option, print_table, say, wrapped
 from sisamu_ops.model.errors import RefusedError, UnknownOutcomeError
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.platform import router_of
 
 if TYPE_CHECKING:

@@ -79,12 +79,6 @@ def print_facts(title: str, facts: Mapping[str, object] | Iterable[tuple[str, ob
         click.echo(f"  {name:<{width}}  {value}")
 
 
-def name_few(names: Sequence[str], few: int = 5) -> str:
-    """Name a few, and say how many more there are."""
-    more = len(names) - few
-    return ", ".join(names[:few]) + (f" and {more} more" if more > 0 else "")
-
-
 def wrapped(text: str, first: str) -> str:
     """Break a text at 80 columns; `first` stands before it, blanks of its width below."""
     return textwrap.fill(

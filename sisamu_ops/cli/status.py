@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from sisamu_ops.app import App
-from sisamu_ops.cli.render import emit, name_few, output_option, print_table, wrapped
+from sisamu_ops.cli.render import emit, output_option, print_table, wrapped
+from sisamu_ops.model.naming import name_few
 
 #: Findings on the database, and SAMUs to call, that are told at a glance.
 _FINDINGS = 3

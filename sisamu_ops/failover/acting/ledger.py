@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sisamu_ops.failover.acting.evacuation import signatures
-from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step, named
+from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token
 
@@ -164,7 +165,7 @@ def _seen(reading: Reading, wanted: Mapping[str, str], default: str) -> str:
     found: dict[str, list[str]] = {}
     for samu in wanted:
         found.setdefault(reading.describe(samu, default), []).append(samu)
-    return ", ".join(f"{named(samus)} reads {said}" for said, samus in found.items())
+    return ", ".join(f"{name_few(samus)} reads {said}" for said, samus in found.items())
 
 
 # --- one SAMU -------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from sisamu_ops.failover.asking.request import parse_rfc3339
-from sisamu_ops.failover.fold.operation import Operation, Soak, named
+from sisamu_ops.failover.fold.operation import Operation, Soak
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Waves
 
@@ -98,7 +99,7 @@ def _planned(
         return soaking
     waiting = [s for s in operation.waves[wave] if s in unconfirmed]
     if waiting:
-        cause = f"not confirmed in place: the agents of SAMU {named(waiting)}"
+        cause = f"not confirmed in place: the agents of SAMU {name_few(waiting)}"
         return Next(act=Act.WAIT, wave=wave, cause=cause)
     return Next(act=Act.RUN, wave=wave)
 
@@ -108,7 +109,7 @@ def doubt(operation: Operation, wave: int) -> str:
     for outcome in (Outcome.UNKNOWN, Outcome.FAILED):
         found = [s for s in operation.samus_with(outcome) if s not in operation.excused]
         if found:
-            return f"SAMU {named(found)} ended {outcome.value}"
+            return f"SAMU {name_few(found)} ended {outcome.value}"
     soak = operation.soaks.get(wave - 1)
     if soak is not None and soak.bad and wave - 1 not in operation.excused_soaks:
         samu_id, why = next(iter(soak.bad.items()))

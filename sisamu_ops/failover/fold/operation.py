@@ -8,18 +8,17 @@ follows from its targets, and from the test calls that prove its path.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token
 
 #: Before any entry.
 NOTHING = Token(0, -1)
-#: Names of SAMUs told in one sentence.
-_NAMED = 5
 
 
 @dataclass(kw_only=True)
@@ -245,12 +244,6 @@ def _latest(steps: Iterable[Step]) -> dict[str, Outcome]:
     }
 
 
-def named(samus: Sequence[str]) -> str:
-    """Name a few SAMUs, and say how many more there are."""
-    more = len(samus) - _NAMED
-    return ", ".join(samus[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def summary(operation: Operation) -> str:
     """Say in one line what became of an operation's SAMUs, exactly."""
     if len(operation.samus) == 1 and operation.ends:
@@ -260,7 +253,7 @@ def summary(operation: Operation) -> str:
         for outcome in (Outcome.DONE, Outcome.FAILED, Outcome.UNKNOWN)
     ]
     said = [
-        f"{len(samus)} {word}" + (f": {named(samus)}" if word != "done" else "")
+        f"{len(samus)} {word}" + (f": {name_few(samus)}" if word != "done" else "")
         for word, samus in (*of_each, ("not begun", operation.not_begun()))
         if samus
     ]

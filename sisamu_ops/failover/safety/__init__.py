@@ -1,6 +1,6 @@
 """The safety rules: facts in, findings out, by a matrix that is data."""
 
-from sisamu_ops.failover.safety.facts import Facts, Finding, name_options, name_some
+from sisamu_ops.failover.safety.facts import Facts, Finding, name_options
 from sisamu_ops.failover.safety.matrix import RULES, cells, judge, judge_overrides
 from sisamu_ops.failover.safety.people_rules import AGENTS_CONFIRMED
 from sisamu_ops.failover.safety.policy_rules import EXPERIMENT_RUNNING, SECOND_SIGNATURE
@@ -22,6 +22,5 @@ __all__ = [
     "judge",
     "judge_overrides",
     "name_options",
-    "name_some",
     "settling",
 ]

@@ -10,6 +10,7 @@ from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.model.safety import Safety
 
@@ -70,12 +71,6 @@ class Finding:
         return f"{'overridden: ' if self.overridden else ''}{self.rule}: {self.message}"
 
 
-def name_some(names: Sequence[str]) -> str:
-    """Name a few and count the rest."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def name_options(option: str, names: Sequence[str]) -> str:
     """Return the words of a command line that name a few; dots stand for the rest."""
     words = [f"{option} {name}".strip() for name in names[:_NAMED]]
@@ -85,5 +80,5 @@ def name_options(option: str, names: Sequence[str]) -> str:
 def say_of(names: Sequence[str], *, one: str, many: str, remedy: str) -> Said:
     """Say one thing of however many: `{}` is where they are named, in the remedy as well."""
     if names:
-        named = name_some(names)
+        named = name_few(names)
         yield (one if len(names) == 1 else many).format(named), remedy.format(named)

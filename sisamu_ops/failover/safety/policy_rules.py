@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from sisamu_ops.failover.asking.request import Verb, rfc3339
 from sisamu_ops.failover.reading import DEFAULT_MODE
-from sisamu_ops.failover.safety.facts import Facts, Said, name_options, name_some
+from sisamu_ops.failover.safety.facts import Facts, Said, name_options
 from sisamu_ops.failover.safety.rule import Cell, Rule
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.platform import SiteRole, TelephonyMode
 from sisamu_ops.model.safety import TargetCapacity
 
@@ -29,7 +30,7 @@ def _outside_nominal(facts: Facts) -> Said:
     if len(out) > rule.at_most:
         yield (
             f"{len(out)} SAMUs would be outside nominal, and {rule.at_most} at most may: "
-            f"{name_some(out)}",
+            f"{name_few(out)}",
             _fewer(len(out) - rule.at_most),
         )
 
@@ -108,7 +109,7 @@ def _of_sites(facts: Facts, rule: TargetCapacity) -> Said:
     needing = len(_together(facts, served))
     if needing > capacity:
         yield (
-            f"{needing} SAMUs would be left to {name_some(stay) or 'no site'}, "
+            f"{needing} SAMUs would be left to {name_few(stay) or 'no site'}, "
             f"which carries {capacity}",
             f"move {needing - capacity} to backup first, with sisamu switchover start, "
             "or bring another site back",
@@ -121,7 +122,7 @@ def _frozen(facts: Facts) -> Said:
     if rule and names:
         free = rule.free_from(facts.now)
         yield (
-            f"changes are frozen: {name_some(names)}",
+            f"changes are frozen: {name_few(names)}",
             f"wait until {rfc3339(free)}" if free else "it never ends: see sisamu_safety",
         )
 
@@ -168,7 +169,7 @@ def _proved(facts: Facts) -> Said:
     if old:
         word = "SAMU" if len(old) == 1 else "SAMUs"
         yield (
-            f"the {facts.to} path of {word} {name_some(old)} was not proved "
+            f"the {facts.to} path of {word} {name_few(old)} was not proved "
             f"within {rule.within_hours} h",
             f"sisamu samu check {name_options('--samu', old)}",
         )
@@ -185,7 +186,7 @@ def _proved_since(facts: Facts, samu_id: str, since: datetime) -> bool:
 def _experiment(facts: Facts) -> Said:
     if facts.safety.experiment_running is not None and facts.experiments:
         yield (
-            f"an experiment runs: {name_some(facts.experiments)}",
+            f"an experiment runs: {name_few(facts.experiments)}",
             "wait for its end, or sisamu chaos heal"
             if facts.verb.planned
             else "nothing to do: it is stopped first",

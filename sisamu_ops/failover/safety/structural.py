@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.ports import UNFORESEEN
 from sisamu_ops.failover.reading import Reading
-from sisamu_ops.failover.safety.facts import Facts, Said, name_options, name_some, say_of
+from sisamu_ops.failover.safety.facts import Facts, Said, name_options, say_of
 from sisamu_ops.failover.safety.rule import Cell, Rule
+from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.platform import TelephonyMode
 from sisamu_ops.model.token import Token
 
@@ -67,7 +68,7 @@ def _one_operation(facts: Facts) -> Said:
         yield _of_operation(operations[0], tuple(open_ones))
     elif operations:
         yield (
-            f"operations {name_some(operations)} on SAMUs {name_some(tuple(open_ones))} "
+            f"operations {name_few(operations)} on SAMUs {name_few(tuple(open_ones))} "
             "are not settled",
             "sisamu operation list, then sisamu operation follow each, or sisamu reconcile",
         )
@@ -76,7 +77,7 @@ def _one_operation(facts: Facts) -> Said:
 def _of_operation(operation_id: str, samus: tuple[str, ...]) -> tuple[str, str]:
     word = "SAMU" if len(samus) == 1 else "SAMUs"
     return (
-        f"operation {operation_id} on {word} {name_some(samus)} is not settled",
+        f"operation {operation_id} on {word} {name_few(samus)} is not settled",
         f"sisamu operation follow {operation_id}, or sisamu reconcile",
     )
 
@@ -88,7 +89,7 @@ def _mode_known(facts: Facts) -> Said:
         yield f"SAMU {lost[0]}'s mode is unknown ({_answers(facts, lost[0])})", "".join(remedies)
     elif lost:
         yield (
-            f"the mode of SAMUs {name_some(lost)} is unknown "
+            f"the mode of SAMUs {name_few(lost)} is unknown "
             f"(of {lost[0]}: {_answers(facts, lost[0])})",
             "; ".join(list(remedies)[:3]),
         )
@@ -143,7 +144,7 @@ def _held(facts: Facts) -> Said:
     elif held:
         token = max(held.values())
         yield (
-            f"{name_some(tuple(held))} are held: they have taken tokens up to {token}, "
+            f"{name_few(tuple(held))} are held: they have taken tokens up to {token}, "
             "above the leader's epoch",
             _freed(name_options("", tuple(held))),
         )

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sisamu_ops.failover.fold.operation import named
 from sisamu_ops.journal.entry import Entry
+from sisamu_ops.model.naming import name_few
 
 Data = Mapping[str, Any]
 
@@ -63,14 +63,14 @@ _ASKED: Mapping[str, Callable[[Data], str]] = {
     "hold": lambda data: f"to hold {data['about']}",
     "go-on": lambda data: f"to go on with {data['about']}",
     "confirm": lambda data: (
-        f"to note that the agents of SAMU {named(data['samus'])} are in place, "
+        f"to note that the agents of SAMU {name_few(data['samus'])} are in place, "
         f"by {data['by']} ({data['channel']}, {data['at']})"
     ),
-    "tick": lambda data: f"to tick {', '.join(data['items'])} for SAMU {named(data['samus'])}",
-    "accept": lambda data: f"to accept that SAMU {named(data['samus'])} is on {data['to']}",
+    "tick": lambda data: f"to tick {', '.join(data['items'])} for SAMU {name_few(data['samus'])}",
+    "accept": lambda data: f"to accept that SAMU {name_few(data['samus'])} is on {data['to']}",
     "withdraw": lambda data: f"to withdraw {data['about']}",
     "acknowledge": lambda data: f"to acknowledge {data['about']}",
-    "check": lambda data: f"to prove the {data['to']} path of SAMU {named(data['samus'])}",
+    "check": lambda data: f"to prove the {data['to']} path of SAMU {name_few(data['samus'])}",
     "abort": lambda data: f"to abort {data['about']}: to begin nothing more of it",
 }
 
@@ -88,11 +88,11 @@ def _accepted(entry: Entry, data: Data) -> str:
 def _moved(data: Data) -> str:
     site, to = data.get("site", ""), data["to"]
     if data["verb"] == "evacuate" and site == to:
-        return f"to bring {site} home, with SAMU {named(data['samus'])}"
+        return f"to bring {site} home, with SAMU {name_few(data['samus'])}"
     if data["verb"] == "evacuate":
         # What waits for a second signature names no site yet.
-        return f"{site or 'a site'} evacuated to {to}, with SAMU {named(data['samus'])}"
-    return f"a {data['verb']} of SAMU {named(data['samus'])} to {to}"
+        return f"{site or 'a site'} evacuated to {to}, with SAMU {name_few(data['samus'])}"
+    return f"a {data['verb']} of SAMU {name_few(data['samus'])} to {to}"
 
 
 def _in_waves(data: Data) -> str:
@@ -140,7 +140,7 @@ def _path_chosen(entry: Entry, data: Data) -> str:
     for samu, said in data["samus"].items():
         where = f"goes to {said['to']}" if said["to"] else "is left where it is"
         of_each.setdefault(f"{where}: {said['why']}", []).append(samu)
-    return " ".join(f"SAMU {named(samus)} {what}." for what, samus in of_each.items())
+    return " ".join(f"SAMU {name_few(samus)} {what}." for what, samus in of_each.items())
 
 
 def _wave_ended(entry: Entry, data: Data) -> str:
@@ -148,7 +148,7 @@ def _wave_ended(entry: Entry, data: Data) -> str:
     for samu, said in data["samus"].items():
         detail = f" ({said['detail']})" if said["detail"] else ""
         of_each.setdefault(f"{said['outcome']} on {said['to']}{detail}", []).append(samu)
-    told = "; ".join(f"SAMU {named(samus)} {what}" for what, samus in of_each.items())
+    told = "; ".join(f"SAMU {name_few(samus)} {what}" for what, samus in of_each.items())
     return f"Wave {data['wave'] + 1} ended: {told}."
 
 
@@ -197,14 +197,14 @@ def _enrolled(entry: Entry, data: Data) -> str:
 
 def _checking(entry: Entry, data: Data) -> str:
     what = "call" if data["phase"] == "armed" else "disarm again"
-    hosts = f" at {named(data['targets'])}" if data["targets"] else ""
+    hosts = f" at {name_few(data['targets'])}" if data["targets"] else ""
     return (
         f"{entry.site} set out to {what}, {data['to']}{hosts}, token {entry.epoch}.{entry.index}."
     )
 
 
 def _checked(entry: Entry, data: Data) -> str:
-    proved = f"proved of SAMU {named(data['proved'])}" if data["proved"] else "proved of nobody"
+    proved = f"proved of SAMU {name_few(data['proved'])}" if data["proved"] else "proved of nobody"
     bad = "".join(f" SAMU {samu}: {why}." for samu, why in list(data["failed"].items())[:5])
     left = "".join(f" {host}: {why}." for host, why in data["left_armed"].items())
     return f"The {data['to']} path was {proved}.{bad}{left}"
