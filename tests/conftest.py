@@ -47,9 +47,9 @@ def lab() -> Iterator[Lab]:
     os.environ.setdefault("SISAMU_LAB_NAME", "test")
     running = Lab()
     running.down()
-    running.up(agents=False)
-    LABS["lab"] = running
     try:
+        running.up(agents=False)
+        LABS["lab"] = running
         yield running
     finally:
         running.down()

@@ -68,7 +68,11 @@ def furnish_database(place: LabPlace) -> None:
     Data of a cluster that was never whole are made again. FailedError when that fails.
     """
     for host in DATABASE_NODES:
-        values = {"data": place.galera_dir(host), "socket": sql_socket(place, host)}
+        values = {
+            "data": place.galera_dir(host),
+            "socket": sql_socket(place, host),
+            "tmp": _make_own_tmp(place, host),
+        }
         _write_configuration(place, host, "galera.cnf", values)
     _write_configuration(place, DATABASE_ARBITER, "garbd.conf", {})
     if not _any_runs(place):
@@ -129,6 +133,18 @@ def _write_configuration(place: LabPlace, host: Host, form: str, own: dict[str, 
     place.galera_dir(host).mkdir(exist_ok=True)
 
 
+def _make_own_tmp(place: LabPlace, host: Host) -> Path:
+    """Return a node's own directory for temporary tables; it is there.
+
+    A starting mariadbd deletes the temporary tables it finds as left by a crash. In a directory
+    shared with another that runs, such as another lab's, it takes that one's, which then aborts.
+    """
+    own = place.host_dir(host) / "galera-tmp"
+    own.mkdir(exist_ok=True)
+    shutil.chown(own, "mysql")
+    return own
+
+
 def _any_runs(place: LabPlace) -> bool:
     running = {name for name, one in read_programs(place).items() if one.pid}
     return any(name.startswith(("galera-", "garbd-")) for name in running)
@@ -160,8 +176,8 @@ def _make_data(place: LabPlace) -> None:
     template = place.root / _TEMPLATE
     _open_way(place)
     shutil.rmtree(template, ignore_errors=True)
-    _install_tables(template)
     founder, *others = DATABASE_NODES
+    _install_tables(template, _make_own_tmp(place, founder))
     with _running_alone(place, founder, template):
         pass
     for host in DATABASE_NODES:
@@ -182,12 +198,13 @@ def _open_way(place: LabPlace) -> None:
         directory.chmod(directory.stat().st_mode | 0o011)
 
 
-def _install_tables(template: Path) -> None:
+def _install_tables(template: Path, tmp: Path) -> None:
     schema = template.with_suffix(".sql")
     schema.write_text(_SCHEMA, "ascii")
     template.mkdir()
     run_command((
-        find_tool("mariadb-install-db"), "--no-defaults", f"--datadir={template}", "--user=mysql",
+        find_tool("mariadb-install-db"), "--no-defaults", "--user=mysql",
+        f"--datadir={template}", f"--tmpdir={tmp}",
         "--auth-root-authentication-method=socket", "--auth-root-socket-user=root",
         "--skip-test-db", "--skip-name-resolve", f"--extra-file={schema}",
         # What is made here must be what galera.cnf says.

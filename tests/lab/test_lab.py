@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -50,12 +52,21 @@ def healthy(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def spare(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A second lab beside the session's, to crash and remove; gone afterwards."""
+    """A second lab beside the session's, to crash and remove; gone afterwards.
+
+    It leaves the temporary tables of the machine's other databases alone: a starting mariadbd
+    deletes all that it finds in its temporary directory.
+    """
     monkeypatch.delenv("SISAMU_LAB_ROOT", raising=False)
     other = Lab(f"{lab.place.name[:12]}B")
+    anothers_table = Path(gettempdir()) / f"#sql-temptable-{os.getpid()}-1-1.MAI"
+    anothers_table.touch()
+    shutil.chown(anothers_table, "mysql")
     try:
         yield other
+        assert anothers_table.exists()
     finally:
+        anothers_table.unlink(missing_ok=True)
         other.down()
 
 
