@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 _CHOSEN = "sisamu.chosen"
 _CONFIRMED = "sisamu.confirmed"
 
+#: The names of an option, and how click is told of it.
+_Option = tuple[tuple[str, ...], dict[str, Any]]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def selection_options(command: Command) -> Command:
     """Add `--samu`, `--site`, `--region`, `--pattern` and `--all`; none is passed on by name."""
-    for names, settings in _OPTIONS:
-        command = click.option(*names, expose_value=False, callback=_keep, **settings)(command)
-    return command
+    return _with_options(command, _OPTIONS)
 
 
 def samu_options(command: Command) -> Command:
     """Add the same but for `--site`, where that names who acts."""
-    for names, settings in _OPTIONS:
-        if names[0] != "--site":
-            command = click.option(*names, expose_value=False, callback=_keep, **settings)(command)
+    return _with_options(command, [one for one in _OPTIONS if one[0][0] != "--site"])
+
+
+def _with_options(command: Command, options: Iterable[_Option]) -> Command:
+    for names, settings in options:
+        command = click.option(*names, expose_value=False, callback=_keep, **settings)(command)
     return command
 
 
@@ -39,7 +42,7 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     ctx.meta.setdefault(_CHOSEN, {})[param.name] = value
 
 
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+_OPTIONS: tuple[_Option, ...] = (
     (("--all", "everything"), {"is_flag": True, "help": "Every SAMU: type the platform's name."}),
     (("--pattern", "patterns"), {"multiple": True, "help": "Ansible host pattern."}),
     (("--region", "regions"), {"multiple": True, "help": "SAMUs of a region."}),

@@ -241,14 +241,12 @@ def _evacuation(
     readings: Mapping[str, Reading],
 ) -> list[Transition]:
     """Order the moves router by router; neither modes nor gateways are touched."""
-    moves = [(target, s, change[s]) for target, change in wanted.items() for s in samus]
-    return [
-        Transition(
-            order=order, host=target, samu_id=samu_id, after=after,
-            before=_described(readings.get(target), samu_id, asked_first(platform, target)),
-        )
-        for order, (target, samu_id, after) in enumerate(moves, start=1)
-    ]  # fmt: skip
+    moves = [
+        (target, s, change[s], asked_first(platform, target))
+        for target, change in wanted.items()
+        for s in samus
+    ]
+    return _in_order(moves, readings)
 
 
 def _transitions(
@@ -265,6 +263,13 @@ def _transitions(
         gateways = []
     routes = [(r, s, to, TelephonyMode.NOMINAL.value) for r in platform.routers for s in samus]
     moves = gateways + routes if to_backup else routes + gateways
+    return _in_order(moves, readings)
+
+
+def _in_order(
+    moves: Sequence[tuple[str, str, str, str]], readings: Mapping[str, Reading]
+) -> list[Transition]:
+    """Number the moves, each of a host, a SAMU, the value it gets and that of a silent host."""
     return [
         Transition(
             order=order, host=host, samu_id=samu_id, after=after,

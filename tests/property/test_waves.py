@@ -24,7 +24,7 @@ from sisamu_ops.failover.fold.operation import Operation
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Waves
 from tests.property.test_takeover import Axe, check_safe
-from tests.support.world import ROUTERS, Killed, World, load_helper, make_world
+from tests.support.world import PROVE, ROUTERS, Killed, World, load_helper, make_world
 
 SAMUS = ["120", "300", "680"]
 WAVES = Waves(canary=1, growth=1, soak_ms=3_000, rescue=1)
@@ -133,6 +133,30 @@ def test_a_rescue_goes_on_past_what_fails(tmp_path: Path, helper: ModuleType) ->
     operation = lead_through(world)
     assert [operation.ends[s].outcome.value for s in SAMUS] == ["unknown", "done", "done"]
     assert operation.outcome is Outcome.UNKNOWN
+
+
+def test_a_router_through_which_no_call_was_placed_proves_nothing(
+    tmp_path: Path, helper: ModuleType
+) -> None:
+    """The other router's call does not speak for it: unknown, and what would follow is held."""
+    world = three_waves(tmp_path, helper)
+    accept(world, Verb.SWITCHOVER)
+    world.playbooks.uncalled = {"otn-lyon"}
+    operation = lead_through(world)
+    assert operation.ends["120"].outcome is Outcome.UNKNOWN
+    assert operation.held
+    assert operation.ends["120"].detail == "no test call through otn-lyon"
+    assert moved(world) == ["120"]
+
+
+def test_a_wave_that_cannot_be_probed_is_held(tmp_path: Path, helper: ModuleType) -> None:
+    """What soaks has not been seen to be served, for want of disk: nothing more begins."""
+    world = three_waves(tmp_path, helper)
+    accept(world, Verb.SWITCHOVER)
+    world.playbooks.no_room_for = {PROVE}
+    operation = lead_through(world)
+    assert "No space left on device" in operation.held
+    assert moved(world) == ["120"]
 
 
 @pytest.mark.parametrize("verb", [Verb.SWITCHOVER, Verb.FAILOVER])

@@ -7,6 +7,7 @@ the lab's tests hold the real ones to the same outcomes.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import sys
@@ -41,6 +42,7 @@ from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import LocalFiles
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.leadership.lease import Lease
+from sisamu_ops.model.errors import DiskError
 from sisamu_ops.model.platform import (
     Platform,
     Policy,
@@ -165,6 +167,10 @@ class FakePlaybooks:
     #: Sites whose central servers answer nobody, and whom each router asks first by itself.
     dark: set[str] = field(default_factory=set)
     first_sites: dict[str, str] = field(default_factory=dict)
+    #: Routers through which no test call is placed.
+    uncalled: set[str] = field(default_factory=set)
+    #: Playbooks that cannot begin, because this machine's disk is full.
+    no_room_for: set[str] = field(default_factory=set)
 
     def run(
         self,
@@ -172,6 +178,8 @@ class FakePlaybooks:
         tenure: object,
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
+        if run.playbook in self.no_room_for:
+            raise DiskError(OSError(errno.ENOSPC, "No space left on device", "/home/runs"))
         if run.playbook == CHECK:
             return self._check(run, on_event)
         if run.playbook == PROVE:
@@ -290,14 +298,14 @@ class FakePlaybooks:
         self, samus: Sequence[str], host: str, on_event: Callable[[Mapping[str, Any]], None]
     ) -> None:
         """Call each SAMU through a router: it is answered on the path the router holds for it."""
-        if host in self.fences.unreachable:
+        if host in self.fences.unreachable | self.uncalled:
             return
         for samu in samus:
             path = self.fences.running[host].get(samu, "nominal")
             said = f"{path};samu={samu}"
-            if path != "backup" and host in self.first_sites:
-                sites = self.fences.running[site_target(host)]
-                site = sites.get(samu, self.first_sites[host])
+            if path != "backup":
+                sites = self.fences.running.get(site_target(host), {})
+                site = sites.get(samu, self.first_sites.get(host, "paris"))
                 said = f"nominal;instance={site}" if path == "nominal" else f"{said};site={site}"
             call = {"answered": True, "status": 200, "answered_by": said, "pdd_ms": 1}
             if samu in self.silent:

@@ -11,11 +11,12 @@ import pytest
 from sisamu_ops.doors import openssh
 from sisamu_ops.doors.playbooks import AnsiblePlaybooks
 from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.plan import PLAYBOOKS
 from sisamu_ops.failover.ports import PlaybookRun
 from sisamu_ops.model.errors import DiskError, said_of
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
-from tests.support.world import World, make_world
+from tests.support.world import CHECK, World, make_world
 
 RUN = PlaybookRun(
     playbook="samu_failover.yml", operation="failover-1", token=Token(1, 1), samus=("300",),
@@ -23,17 +24,10 @@ RUN = PlaybookRun(
 )  # fmt: skip
 
 
-class FullDisk:
-    """Playbooks on a machine where they cannot even begin."""
-
-    def run(self, *_: object) -> None:
-        raise DiskError(OSError(errno.ENOSPC, "No space left on device", "/home/runs"))
-
-
 def test_alone_a_leader_with_a_full_disk_says_failed_and_why(tmp_path: Path) -> None:
     """Nobody else can go on, nothing has gone out: failed, not unknown; other work goes on."""
     world: World = make_world(tmp_path)
-    world.playbooks.run = FullDisk().run  # type: ignore[method-assign,assignment]
+    world.playbooks.no_room_for = {PLAYBOOKS[Verb.FAILOVER]}
     request = world.ask(Verb.FAILOVER, samus=["300"], to="backup").request_id
     world.lead_until_idle()
     state = world.state()
@@ -41,6 +35,19 @@ def test_alone_a_leader_with_a_full_disk_says_failed_and_why(tmp_path: Path) -> 
     told = set(state.operations[request].steps[0].details.values())
     assert told == {"not begun: No space left on device: /home/runs"}
     assert not world.playbooks.sent
+
+
+def test_a_check_that_cannot_begin_has_failed_and_is_not_begun_again(tmp_path: Path) -> None:
+    """It is told with the disk's reason, once, and nothing is armed."""
+    world: World = make_world(tmp_path)
+    world.playbooks.no_room_for = {CHECK}
+    request = world.ask(Verb.CHECK, samus=["300"], to="backup").request_id
+    world.lead_until_idle()
+    state = world.state()
+    check = state.checks[request]
+    assert state.finished[request] is Outcome.FAILED
+    assert check.failed == {"300": "not begun: No space left on device: /home/runs"}
+    assert check.left_armed == {}
 
 
 @pytest.mark.parametrize("name", ["runs", f"runs/{RUN.operation}-{RUN.token}/ansible.log"])

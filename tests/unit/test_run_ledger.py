@@ -133,17 +133,27 @@ def call(answered_by: str = "backup;samu=300", **result: Any) -> dict[str, Any]:
     [
         ([call()], Outcome.DONE),
         ([call(), call("nominal;instance=paris")], Outcome.FAILED),
+        ([call("backup;samu=680")], Outcome.FAILED),
+        ([call(), call() | {"host": "otn-paris"}], Outcome.FAILED),
         ([call(answered=False, answered_by="", status=503)], Outcome.FAILED),
         ([], Outcome.UNKNOWN),
         ([call() | {"via": "gateway"}], Outcome.UNKNOWN),
     ],
-    ids=["answered", "old path", "no answer", "no call", "gateway only"],
+    ids=[
+        "answered",
+        "old path",
+        "another SAMU",
+        "another router",
+        "no answer",
+        "no call",
+        "gateway only",
+    ],
 )
-def test_a_path_is_proved_by_calls_through_routers(
+def test_a_path_is_proved_by_calls_through_its_routers(
     calls: list[dict[str, Any]], outcome: Outcome
 ) -> None:
     """Each call must be answered on the wanted path; no call at all proves nothing."""
-    judged, detail = judge_calls(calls, "backup")
+    judged, detail = judge_calls(calls, {"otn-lyon": "backup;samu=300"})
     assert judged is outcome
     assert bool(detail) is (outcome is not Outcome.DONE)
 
@@ -300,13 +310,12 @@ def test_a_call_of_one_samu_does_not_speak_for_another() -> None:
 
 def test_a_probe_must_reach_every_samu_through_every_router() -> None:
     """Silence through one router is as bad as a wrong answer."""
-    good = {"answered": True, "answered_by": "backup;"}
+    expected = {s: dict.fromkeys(ROUTERS, f"backup;samu={s}") for s in ("300", "680")}
     calls = [
-        {"samu": s, "host": r, "via": "router", "result": good}
-        for s in ("300", "680") for r in ROUTERS
+        {"samu": s, "host": r, "via": "router", "result": {"answered": True, "answered_by": said}}
+        for s, answers in expected.items() for r, said in answers.items()
     ]  # fmt: skip
-    expected = {"300": "backup", "680": "backup"}
-    assert judge_probe(expected, calls, ROUTERS) == {}
-    assert list(judge_probe(expected, calls[:-1], ROUTERS)) == ["680"]
-    assert list(judge_probe({"300": "nominal"}, calls, ROUTERS)) == ["300"]
-    assert set(judge_probe(expected, [], ROUTERS)) == {"300", "680"}
+    assert judge_probe(expected, calls) == {}
+    assert judge_probe(expected, calls[:-1]) == {"680": f"no test call through {ROUTERS[-1]}"}
+    assert list(judge_probe({"300": dict.fromkeys(ROUTERS, "nominal")}, calls)) == ["300"]
+    assert set(judge_probe(expected, [])) == {"300", "680"}

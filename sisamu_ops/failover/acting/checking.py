@@ -7,18 +7,19 @@ no router sends it a call, and it is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sisamu_ops.failover.acting.evacuation import is_signed, signature
+from sisamu_ops.failover.acting.sealing import Sealer
 from sisamu_ops.failover.fold.known import Check
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.plan import ARMED, UNARMED
-from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
+from sisamu_ops.failover.ports import PlaybookRun
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer
-from sisamu_ops.leadership.port import LeasedTenure
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Platform, TelephonyMode
 from sisamu_ops.model.token import Token
@@ -48,9 +49,9 @@ class Heard:
         return {s: self._why(s) for s in samus if not self._is_proved(s, to)}
 
     def _is_proved(self, samu_id: str, to: str) -> bool:
-        wanted = f"{to};samu={samu_id}"
+        wanted = signature(samu_id, to)
         calls = self.calls.get(samu_id, [])
-        return any(c["answered"] and str(c["answered_by"]).startswith(wanted) for c in calls)
+        return any(c["answered"] and is_signed(str(c["answered_by"]), wanted) for c in calls)
 
     def _why(self, samu_id: str) -> str:
         calls = self.calls.get(samu_id, [])
@@ -85,10 +86,9 @@ class Checker:
     platform: Platform
     state: State
     writer: Writer
-    tenure: LeasedTenure
-    targets: Targets
-    runner: PlaybookRunner
-    may_start: Callable[[], None]
+    sealer: Sealer
+    #: Runs a playbook; says why nothing was begun, if so.
+    run: Callable[[PlaybookRun, Callable[[Mapping[str, Any]], None]], str]
 
     def take_over(self) -> None:
         """End the checks a dead leader began: sealed first, then told what is left armed."""
@@ -119,22 +119,20 @@ class Checker:
         for phase in (ARMED, UNARMED):
             entry = self.writer.write("check.started", started | {"phase": phase})
             tokens.append(Token(entry.epoch, entry.index))
-        self.may_start()
         run = PlaybookRun(
             playbook=PLAYBOOK, operation=check.request_id, token=tokens[0], samus=check.samus,
             to=check.to, routers=self.platform.routers, deadline_s=deadline_s,
             extra={"sisamu_token_after": str(tokens[1])},
         )  # fmt: skip
-        self.runner.run(run, self.tenure, heard.take)
-        self._end(check, heard.failed(check.samus, check.to), heard.left_armed(gateways))
+        problem = self.run(run, heard.take)
+        failed = heard.failed(check.samus, check.to)
+        if problem:
+            failed = dict.fromkeys(check.samus, f"not begun: {problem}")
+        self._end(check, failed, heard.left_armed(gateways))
 
     def _abandon(self, check: Check) -> None:
         gateways = self._gateways(check)
-        data: dict[str, Any] = {"operation": check.request_id, "cause": "takeover"}
-        entry = self.writer.write("seal.started", data | {"targets": list(gateways)})
-        self.may_start()
-        readings = self.targets.seal(gateways, Token(entry.epoch, entry.index))
-        self.writer.write("seal.outcome", _sealed(check, entry.index, readings))
+        readings = self.sealer.seal(check.request_id, gateways, "takeover")
         why = "the leader that began it has died: ask again"
         left = {h: w for h, s in gateways.items() if (w := self._left(readings[h], s))}
         self._end(check, dict.fromkeys(check.samus, why), left)
@@ -159,16 +157,3 @@ class Checker:
 
 def _told(reasons: Mapping[str, str]) -> dict[str, str]:
     return {name: for_the_journal(why)[:200] for name, why in reasons.items()}
-
-
-def _sealed(check: Check, index: int, readings: Mapping[str, Reading]) -> dict[str, Any]:
-    return {
-        "operation": check.request_id,
-        "seal": index,
-        "sealed": _names(readings.values(), sealed=True),
-        "not_sealed": {h: for_the_journal(r.problem) for h, r in readings.items() if not r.sealed},
-    }
-
-
-def _names(readings: Collection[Reading], *, sealed: bool) -> list[str]:
-    return [reading.host for reading in readings if reading.sealed is sealed]

@@ -99,10 +99,17 @@ def signatures(operation: Operation, samu_id: str, mode: str) -> dict[str, str]:
     }
 
 
-def signature(samu_id: str, mode: str, site: str) -> str:
-    """Return how the servers of a site sign an answer; local lines belong to no site."""
+def signature(samu_id: str, mode: str, site: str = "") -> str:
+    """Return how a site's servers sign an answer, or what the answers of all sites begin with.
+
+    Local lines belong to no site.
+    """
     if mode == TelephonyMode.NOMINAL.value:
-        return f"nominal;instance={site}"
-    if mode == TelephonyMode.DEGRADED.value:
-        return f"degraded;samu={samu_id};site={site}"
-    return f"{mode};samu={samu_id}"
+        return f"nominal;instance={site}" if site else "nominal"
+    local = f"{mode};samu={samu_id}"
+    return f"{local};site={site}" if site and mode == TelephonyMode.DEGRADED.value else local
+
+
+def is_signed(said: str, signature: str) -> bool:
+    """Whether an answer begins with this signature; its parameters are compared whole."""
+    return f"{said};".startswith(f"{signature};")

@@ -9,7 +9,7 @@ is, known not done, and everything else goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,7 +17,12 @@ from typing import Any
 
 from sisamu_ops.failover.acting.caretaking import Caretaker
 from sisamu_ops.failover.acting.checking import Checker
-from sisamu_ops.failover.acting.evacuation import asked_first, playbook_facts, signatures
+from sisamu_ops.failover.acting.evacuation import (
+    asked_first,
+    playbook_facts,
+    signature,
+    signatures,
+)
 from sisamu_ops.failover.acting.ledger import (
     RunLedger,
     TargetResult,
@@ -28,6 +33,7 @@ from sisamu_ops.failover.acting.ledger import (
 )
 from sisamu_ops.failover.acting.pacing import Act, Next, what_next
 from sisamu_ops.failover.acting.recorder import NewEntry, Recorder
+from sisamu_ops.failover.acting.sealing import Sealer, newly_held
 from sisamu_ops.failover.asking.request import Verb, parse_rfc3339
 from sisamu_ops.failover.fold.modes import unconfirmed
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step, summary
@@ -82,6 +88,13 @@ class Executor:
     out_of_reach: Callable[[Collection[str]], Mapping[str, str]] = lambda _: {}
 
     @cached_property
+    def sealer(self) -> Sealer:
+        """Return who shows fences a new token."""
+        return Sealer(
+            state=self.state, writer=self.writer, targets=self.targets, may_start=self._may_start
+        )
+
+    @cached_property
     def caretaker(self) -> Caretaker:
         """Return who adopts rules and enrols targets."""
         return Caretaker(
@@ -93,8 +106,8 @@ class Executor:
     def checker(self) -> Checker:
         """Return who proves paths without moving anybody."""
         return Checker(
-            platform=self.platform, state=self.state, writer=self.writer, tenure=self.tenure,
-            targets=self.targets, runner=self.runner, may_start=self._may_start,
+            platform=self.platform, state=self.state, writer=self.writer, sealer=self.sealer,
+            run=self._run_playbook,
         )  # fmt: skip
 
     def take_over(self) -> None:
@@ -206,12 +219,14 @@ class Executor:
             for s in operation.waves[coming.wave]
             if operation.ends[s].outcome is Outcome.DONE and self.state.wants(operation, s)
         }
-        calls = self._place_calls(operation, modes) if modes else []
-        expected: dict[str, str | Mapping[str, str]] = {
-            s: signatures(operation, s, mode) if operation.evacuates else mode
+        calls, problem = self._place_calls(operation, modes) if modes else ([], "")
+        routers = self.platform.routers
+        expected = {
+            s: signatures(operation, s, mode) if operation.evacuates
+            else dict.fromkeys(routers, signature(s, mode))
             for s, mode in modes.items()
-        }
-        bad = judge_probe(expected, calls, self.platform.routers)
+        }  # fmt: skip
+        bad = dict.fromkeys(modes, problem) if problem else judge_probe(expected, calls)
         data: dict[str, Any] = {"operation": operation.operation_id, "wave": coming.wave}
         data |= {"calls": len(calls), "last": coming.is_last or bool(bad)}
         data["bad"] = {s: for_the_journal(why)[:_DETAIL] for s, why in bad.items()}
@@ -225,15 +240,17 @@ class Executor:
 
     def _place_calls(
         self, operation: Operation, modes: Mapping[str, str]
-    ) -> list[Mapping[str, Any]]:
-        """Place test calls through every router; nothing is changed, so no fence is asked."""
+    ) -> tuple[list[Mapping[str, Any]], str]:
+        """Place test calls through every router; return them, or why none could be placed.
+
+        Nothing is changed, so no fence is asked.
+        """
         calls: list[Mapping[str, Any]] = []
 
         def on_event(event: Mapping[str, Any]) -> None:
             if event.get("event") == "call":
                 calls.append(event)
 
-        self._may_start()
         run = PlaybookRun(
             playbook=PROVE, operation=operation.operation_id,
             token=Token(self.writer.epoch, self.state.size), samus=tuple(modes),
@@ -241,8 +258,21 @@ class Executor:
             extra=self._evacuation(operation, modes)
             if operation.evacuates else {"sisamu_expected": dict(modes)},
         )  # fmt: skip
-        self.runner.run(run, self.tenure, on_event)
-        return calls
+        return calls, self._run_playbook(run, on_event)
+
+    def _run_playbook(self, run: PlaybookRun, on_event: Callable[[Mapping[str, Any]], None]) -> str:
+        """Run a playbook to its end; say why nothing was begun, if nobody else could begin it.
+
+        DiskError where this machine's disk is in the way and another site can go on.
+        """
+        self._may_start()
+        try:
+            self.runner.run(run, self.tenure, on_event)
+        except DiskError as error:
+            if self.elsewhere():
+                raise
+            return error.message
+        return ""
 
     def _routers(self, hosts: Collection[str]) -> list[str]:
         """Return which of some targets say where calls go: the routers' modes, or their sites."""
@@ -282,14 +312,9 @@ class Executor:
             told = _of_target(operation, event)
             recorder.take(self._entries_of(operation, step, told, ledger.take(told)))
 
-        self._may_start()
-        run = self._run_of(operation, step, entry, trying)
-        try:
-            self.runner.run(run, self.tenure, on_event)
-        except DiskError as error:
-            if self.elsewhere():  # another site can go on with it
-                raise
-            self._leave(operation, step, trying, error.message)
+        problem = self._run_playbook(self._run_of(operation, step, entry, trying), on_event)
+        if problem:
+            self._leave(operation, step, trying, problem)
             return
         recorder.flush()
         self._report_refusals(operation, step, ledger)
@@ -376,19 +401,9 @@ class Executor:
             data["left"] = list(result.left)
         if result.took:
             data["took"] = dict(result.took)
-        held = self._held_by(operation, host, result.newer) if result.newer else []
+        newer = {host: result.newer}
+        held = newly_held(self.state, self.writer.epoch, operation.operation_id, newer)
         return [("step.outcome", data), *held]
-
-    def _held_by(self, operation: Operation, host: str, token: Token) -> list[NewEntry]:
-        """Return the entry that a target has taken a token above this epoch, where it is news.
-
-        That an entry can still be written proves that no later leader was elected: the token is
-        one of a site, or of a person, that acted alone.
-        """
-        if token.epoch <= self.writer.epoch or self.state.held.get(host) == token:
-            return []
-        data: dict[str, Any] = {"target": host, "token": token.to_json()}
-        return [("target.held", data | {"operation": operation.operation_id})]
 
     def _report_refusals(self, operation: Operation, step: Step, ledger: RunLedger) -> None:
         refused = {h: r.detail for h, r in ledger.results.items() if r.refused}
@@ -407,36 +422,12 @@ class Executor:
         hosts = sorted({h for s in open_steps for h in s.open_targets()})
         if not hosts:
             return {}
-        readings = self._seal(operation, hosts, cause)
+        readings = self.sealer.seal(operation.operation_id, hosts, cause)
         for step in open_steps:
             for host in step.open_targets():
                 result = self._judge(operation, step, readings[host])
                 if step.outcomes.get(host) is not result.outcome:
                     self._write_outcome(operation, step, host, result)
-        return readings
-
-    def _seal(
-        self, operation: Operation, hosts: Sequence[str], cause: str
-    ) -> Mapping[str, Reading]:
-        data = {"operation": operation.operation_id, "targets": list(hosts), "cause": cause}
-        entry = self.writer.write("seal.started", data)
-        self._may_start()
-        readings = self.targets.seal(hosts, Token(entry.epoch, entry.index))
-        self.writer.write(
-            "seal.outcome",
-            {
-                "operation": operation.operation_id,
-                "seal": entry.index,
-                "sealed": [h for h in hosts if readings[h].sealed],
-                "not_sealed": {
-                    h: for_the_journal(readings[h].problem) for h in hosts if not readings[h].sealed
-                },
-            },
-        )
-        for host in hosts:
-            last = readings[host].last
-            if last is not None and not readings[host].sealed:
-                self.writer.write_all(self._held_by(operation, host, last))
         return readings
 
     def _judge(self, operation: Operation, step: Step, reading: Reading) -> TargetResult:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisamu_ops.failover.acting.evacuation import signatures
+from sisamu_ops.failover.acting.evacuation import is_signed, signature, signatures
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.model.naming import name_few
@@ -181,12 +181,14 @@ def judge_samu(
     """
     steps = _steps(operation, samu_id)
     latest = _latest(steps, samu_id)
-    modes = {s.value_at(h, samu_id) for h, s in latest.items() if h in routers}
-    to = next(iter(modes)) if len(modes) == 1 else operation.to
+    modes = {h: s.value_at(h, samu_id) for h, s in latest.items() if h in routers}
+    agreed = set(modes.values())
+    to = next(iter(agreed)) if len(agreed) == 1 else operation.to
     found = {
         h: s.outcome_of(h, samu_id) for h, s in latest.items() if h in routers or to == operation.to
     }
-    outcome, said = _judge_path(found, modes, _calls(operation, steps, samu_id), to)
+    answers = dict.fromkeys(modes, signature(samu_id, to))
+    outcome, said = _judge_path(found, agreed, _calls(operation, steps, samu_id), answers)
     if samu_id in operation.chosen:
         said.insert(0, operation.chosen[samu_id])
     if not wanted:
@@ -223,7 +225,7 @@ def _judge_path(
     found: Mapping[str, Outcome],
     modes: Collection[str],
     calls: Collection[Mapping[str, Any]],
-    to: str | Mapping[str, str],
+    answers: Mapping[str, str],
 ) -> tuple[Outcome, list[str]]:
     if not found:
         return Outcome.FAILED, ["nothing was sent"]
@@ -232,7 +234,7 @@ def _judge_path(
         return worst(found.values()), said
     if len(modes) > 1:
         return Outcome.FAILED, ["the routers hold different modes"]
-    outcome, why = judge_calls(calls, to)
+    outcome, why = judge_calls(calls, answers)
     return outcome, [why] if why else []
 
 
@@ -246,24 +248,23 @@ def _calls(operation: Operation, steps: Sequence[Step], samu_id: str) -> list[Ma
 
 
 def judge_calls(
-    calls: Collection[Mapping[str, Any]], to: str | Mapping[str, str]
+    calls: Collection[Mapping[str, Any]], answers: Mapping[str, str]
 ) -> tuple[Outcome, str]:
     """Judge the test calls through routers: each must be answered on the wanted path.
 
-    `to` is how the answer begins, or by router how it does; each of these must have been called.
-    No call is unknown: a path is not proved by silence.
+    `answers` says by router how the answer begins; through each of these a call must have been
+    placed. No call is unknown: a path is not proved by silence.
     """
-    called = {call.get("host") for call in calls if _is_through_router(call)}
-    silent = [] if isinstance(to, str) else [router for router in to if router not in called]
+    through = [call for call in calls if _is_through_router(call)]
+    called = {call.get("host") for call in through}
+    silent = [router for router in answers if router not in called]
     verdicts: list[Outcome] = [Outcome.UNKNOWN for _ in silent]
     details = [f"no test call through {router}" for router in silent]
-    for call in calls:
-        if not _is_through_router(call):
-            continue
+    for call in through:
         result = call["result"]
-        wanted = to if isinstance(to, str) else to.get(str(call.get("host")))
+        wanted = answers.get(str(call.get("host")))
         said = str(result.get("answered_by", ""))
-        good = bool(result.get("answered") and wanted and said.startswith(wanted))
+        good = bool(result.get("answered") and wanted and is_signed(said, wanted))
         verdicts.append(Outcome.DONE if good else Outcome.FAILED)
         if not good:
             heard = said or f"status {result.get('status', 'none')}"
@@ -278,16 +279,16 @@ def _is_through_router(call: Mapping[str, Any]) -> bool:
 
 
 def judge_probe(
-    expected: Mapping[str, str | Mapping[str, str]],
-    calls: Collection[Mapping[str, Any]],
-    routers: Collection[str],
+    expected: Mapping[str, Mapping[str, str]], calls: Collection[Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Return the SAMUs a probe did not find served, and why; each must be, through every router."""
+    """Return the SAMUs a probe did not find served, and why.
+
+    `expected` says for each, by router, how its answer begins.
+    """
     bad = {}
-    for samu_id, mode in expected.items():
+    for samu_id, answers in expected.items():
         own = [call for call in calls if call.get("samu") == samu_id]
-        outcome, why = judge_calls(own, mode)
-        silent = [r for r in routers if r not in {call.get("host") for call in own}]
-        if outcome is not Outcome.DONE or silent:
-            bad[samu_id] = why or f"no test call through {', '.join(silent)}"
+        outcome, why = judge_calls(own, answers)
+        if outcome is not Outcome.DONE:
+            bad[samu_id] = why
     return bad

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from sisamu_ops.failover.acting.evacuation import SITE, check_refuge, check_sites
+from sisamu_ops.failover.acting.sealing import newly_held
 from sisamu_ops.failover.answering.in_force import NAMES, Rules
 from sisamu_ops.failover.answering.people import check_revert, judge_people
 from sisamu_ops.failover.answering.refusal import AdmissionRefusedError, SecondSignatureMissing
@@ -529,12 +530,9 @@ class Admission:
 
     def _note_held(self, request: Request, readings: Mapping[str, Reading]) -> None:
         """Journal which targets have taken a token above this epoch: no leader moves them."""
-        for host, reading in readings.items():
-            last = reading.last
-            if last and last.epoch > self.writer.epoch and self.state.held.get(host) != last:
-                data: dict[str, Any] = {"target": host, "token": last.to_json()}
-                data["operation"] = request.request_id
-                self.writer.write("target.held", data)
+        taken = {host: reading.last for host, reading in readings.items()}
+        for held in newly_held(self.state, self.writer.epoch, request.request_id, taken):
+            self.writer.write(*held)
 
     def _refuse(
         self, item: InboxItem, request: Request | None, refusal: RefusedError | ConfigurationError
