@@ -18,12 +18,12 @@ from datetime import timedelta
 from time import monotonic
 
 from sisamu_ops.failover.answering.in_force import Rules, differing
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.fold.folding import Folding
+from sisamu_ops.failover.request import (
     NAMESPACE,
     open_envelope,
     parse_request,
 )
-from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.following import Following
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from sisamu_ops.doors.local import LocalCoordination, read_epoch
-from sisamu_ops.failover.asking.request import Envelope, Request, accepted_envelope, parse_request
 from sisamu_ops.failover.asking.submit import Tell, submit
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Envelope, Request, accepted_envelope, parse_request
 from sisamu_ops.failover.telling.overview import ALONE_DUE, second_due_facts
 from sisamu_ops.journal.checkpoint import parse_checkpoint
 from sisamu_ops.journal.glass_log import BEGUN, log_keys, log_number, log_origin, log_policy

@@ -9,18 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sisamu_ops.failover.acting.evacuation import SITE, check_refuge, check_sites, playbook_facts
 from sisamu_ops.failover.acting.execute import deadline_s
 from sisamu_ops.failover.answering.in_force import Rules, differing
-from sisamu_ops.failover.asking.request import (
-    Envelope,
-    LogClaim,
-    Request,
-    Verb,
-    accepted_envelope,
-    new_request,
-    rfc3339,
-)
 from sisamu_ops.failover.asking.review import plan_item
 from sisamu_ops.failover.asking.selection import MatchHosts, Selection, select_samus
 from sisamu_ops.failover.asking.submit import follow, submit
@@ -28,7 +18,9 @@ from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.fold.merged_log import MergedLog
 from sisamu_ops.failover.fold.timeline import paths_allowed
 from sisamu_ops.failover.merging import leaf_item, read_log
-from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED, Plan, build_plan, check_direction
+from sisamu_ops.failover.planning.evacuation import SITE, check_refuge, check_sites, playbook_facts
+from sisamu_ops.failover.planning.plan import PLAYBOOKS, UNARMED, Plan, build_plan, check_direction
+from sisamu_ops.failover.planning.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.failover.ports import (
     AskDatabase,
     CheckMode,
@@ -39,8 +31,16 @@ from sisamu_ops.failover.ports import (
     no_database,
 )
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.request import (
+    Envelope,
+    LogClaim,
+    Request,
+    Verb,
+    accepted_envelope,
+    new_request,
+    rfc3339,
+)
 from sisamu_ops.failover.safety import judge_overrides
-from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.failover.telling.card import card_facts, hand_token
 from sisamu_ops.failover.telling.guidance import guidance
 from sisamu_ops.failover.telling.overview import (

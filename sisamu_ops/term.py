@@ -16,11 +16,6 @@ from sisamu_ops.failover.acting.execute import Executor
 from sisamu_ops.failover.answering.admission import Admission
 from sisamu_ops.failover.answering.in_force import Rules
 from sisamu_ops.failover.asking.report import ALARM, PREFIX, TRIGGER, make_report, open_report
-from sisamu_ops.failover.asking.request import (
-    LogClaim,
-    Verb,
-    digest_of,
-)
 from sisamu_ops.failover.asking.review import PLAN, is_plan
 from sisamu_ops.failover.break_glass import Alone
 from sisamu_ops.failover.fold.folding import Folding
@@ -35,6 +30,11 @@ from sisamu_ops.failover.ports import (
     SignatureCheck,
     Targets,
     no_database,
+)
+from sisamu_ops.failover.request import (
+    LogClaim,
+    Verb,
+    digest_of,
 )
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader, OpenPeer

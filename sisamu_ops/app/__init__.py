@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from sisamu_ops.doors.playbooks import AnsiblePlaybooks
     from sisamu_ops.doors.ssh import SshTargets
     from sisamu_ops.failover.answering.in_force import Rules
-    from sisamu_ops.failover.asking.request import Approval, Envelope, Request
     from sisamu_ops.failover.ports import DatabaseWord, Experiments
+    from sisamu_ops.failover.request import Approval, Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
     from sisamu_ops.journal.port import ReplicaFiles
@@ -420,7 +420,7 @@ class App:
     def sign(self, request: Request) -> Envelope:
         """Sign a request with the operator's key."""
         from sisamu_ops.doors import openssh
-        from sisamu_ops.failover.asking.request import NAMESPACE, Envelope
+        from sisamu_ops.failover.request import NAMESPACE, Envelope
 
         document = request.document()
         signature = openssh.sign(document, self.identity, NAMESPACE)
@@ -430,7 +430,7 @@ class App:
     def approve(self, document: bytes) -> Approval:
         """Sign what somebody else asks; RefusedError for a key that nobody knows."""
         from sisamu_ops.doors import openssh
-        from sisamu_ops.failover.asking.request import VOTE_NAMESPACE, Approval
+        from sisamu_ops.failover.request import VOTE_NAMESPACE, Approval
 
         signature = openssh.sign(document, self.identity, VOTE_NAMESPACE)
         principal = self._signer(document, signature)
@@ -465,7 +465,7 @@ class App:
     def _principal(self) -> str:
         """Return who the operator's key signs as, or an empty string."""
         from sisamu_ops.doors import openssh
-        from sisamu_ops.failover.asking.request import NAMESPACE
+        from sisamu_ops.failover.request import NAMESPACE
 
         probe = b"not a request: sisamu doctor"
         signature = openssh.sign(probe, self.identity, NAMESPACE)

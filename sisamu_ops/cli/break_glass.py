@@ -23,7 +23,7 @@ from sisamu_ops.cli.render import emit, output_option, print_facts, print_table,
 from sisamu_ops.cli.request_file import read_envelope, write_envelope
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.asking.request import Request
+    from sisamu_ops.failover.request import Request
     from sisamu_ops.record import JournalView
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -69,7 +69,7 @@ def start(
     Towards a safer mode one signature is enough, and the second is due within an hour. All else
     needs two first: write the request with --out, have it approved, then use `break-glass run`.
     """
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     samus = app.desk.select(chosen())
     confirm_national(app)
@@ -108,7 +108,7 @@ def run_prepared(app: App, file: Path, home: Path | None, output: str) -> None:
 
     Also brings a second signature that was still due for what has been done.
     """
-    from sisamu_ops.failover.asking.request import parse_request
+    from sisamu_ops.failover.request import parse_request
 
     envelope = read_envelope(app, file)
     request = parse_request(envelope.document.encode())

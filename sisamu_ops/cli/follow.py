@@ -20,7 +20,7 @@ from sisamu_ops.model.errors import ConfigurationError, StoppedError, UnknownOut
 from sisamu_ops.model.naming import name_few
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.asking.request import Envelope, Request
+    from sisamu_ops.failover.request import Envelope, Request
     from sisamu_ops.journal.port import InboxItem
     from sisamu_ops.record import JournalView
 
@@ -135,7 +135,7 @@ def carry_out_signed(
     app: App, envelope: Envelope, output: str, leaves: Sequence[InboxItem] = ()
 ) -> None:
     """Submit what is signed, follow it to its end, render, and exit by the outcome."""
-    from sisamu_ops.failover.asking.request import parse_request
+    from sisamu_ops.failover.request import parse_request
 
     request_id = parse_request(envelope.document.encode()).request_id
     say(f"request {request_id}, signed by {envelope.principal or 'an unknown key'}")

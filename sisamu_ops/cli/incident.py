@@ -44,7 +44,7 @@ def _print(facts: list[dict[str, Any]]) -> None:
 @click.pass_obj
 def acknowledge(app: App, incident_id: str, reason: str, expires_min: int, output: str) -> None:
     """Say that you have seen it; triggers may then ask anew."""
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     request = app.enter().desk.new_request(
         Verb.ACKNOWLEDGE, reason=reason, lifetime=lifetime(expires_min), about=incident_id

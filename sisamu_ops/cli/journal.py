@@ -54,7 +54,7 @@ def adopt(app: App, reason: str, expires_min: int, output: str) -> None:
     A site with another copy follows and does not lead. The leader gives way to a site that works
     by the copy named, when there is one.
     """
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     request = app.enter().desk.new_request(
         Verb.ADOPT, reason=reason, lifetime=lifetime(expires_min)
@@ -73,7 +73,7 @@ def merge(app: App, directory: Path, reason: str, expires_min: int, output: str)
     DIRECTORY is the log, or a copy of it. Its entries are wrapped whole and never carried out
     again; for each SAMU the higher token wins. Exits 8 when it is not the log merged before.
     """
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
     claim, leaves = desk.read_log(directory)

@@ -134,7 +134,7 @@ def resume(app: App, reason: str, expires_min: int, output: str) -> None:
 
 
 def _ask(app: App, verb: str, reason: str, expires_min: int, output: str, to: str = "") -> None:
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     request = app.enter().desk.new_request(
         Verb[verb], reason=reason, lifetime=lifetime(expires_min), to=to

@@ -23,7 +23,7 @@ from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.platform import router_of
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.plan import Plan, Transition
+    from sisamu_ops.failover.planning.plan import Plan, Transition
     from sisamu_ops.failover.telling.preview import Preview
 
 _TO = click.option("--to", default="", help="Mode to move to; the inventory's first by default.")
@@ -154,7 +154,7 @@ def _waves_told(plan: Plan) -> Iterator[str]:
 
 def _plan(app: App, verb_name: str, output: str, *, at_once: bool, check: bool, to: str,
           overrides: tuple[str, ...]) -> None:  # fmt: skip
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
     site = site_to_leave(app, to) if verb_name == Verb.SWITCHOVER.value else ""
@@ -189,7 +189,7 @@ def _start_command(plan: Plan, at_once: bool) -> str:
 
 def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], reason: str,
            expires_min: int, output: str, **what: Any) -> None:  # fmt: skip
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
     site = site_to_leave(app, what["to"]) if verb_name == Verb.SWITCHOVER.value else ""
@@ -205,7 +205,7 @@ def _start(app: App, verb_name: str, at_once: bool, details: dict[str, str], rea
 
 
 def _pace(at_once: bool) -> str:
-    from sisamu_ops.failover.asking.request import AT_ONCE
+    from sisamu_ops.failover.request import AT_ONCE
 
     return AT_ONCE if at_once else ""
 

@@ -106,7 +106,7 @@ def _steering(name: str, verb_name: str, text: str) -> None:
     @click.argument("operation_id", metavar="OPERATION")
     @click.pass_obj
     def steer(app: App, operation_id: str, reason: str, expires_min: int, output: str) -> None:
-        from sisamu_ops.failover.asking.request import Verb
+        from sisamu_ops.failover.request import Verb
 
         request = app.enter().desk.new_request(
             Verb(verb_name), reason=reason, lifetime=lifetime(expires_min), about=operation_id

@@ -15,7 +15,7 @@ from sisamu_ops.cli.render import output_option
 @click.pass_obj
 def reconcile(app: App, reason: str, expires_min: int, output: str) -> None:
     """Seal, read and complete every operation whose outcome is unknown."""
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     request = app.enter().desk.new_request(
         Verb.RECONCILE, reason=reason, lifetime=lifetime(expires_min)

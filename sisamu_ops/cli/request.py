@@ -15,7 +15,7 @@ from sisamu_ops.cli.request_file import read_envelope, write_envelope
 from sisamu_ops.model.errors import RefusedError
 
 if TYPE_CHECKING:
-    from sisamu_ops.failover.asking.request import Envelope
+    from sisamu_ops.failover.request import Envelope
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _REQUEST = click.argument("named", metavar="REQUEST")
@@ -78,7 +78,7 @@ def _is_id(named: str) -> bool:
 
 
 def _facts(app: App, envelope: Envelope) -> dict[str, Any]:
-    from sisamu_ops.failover.asking.request import (
+    from sisamu_ops.failover.request import (
         NAMESPACE,
         VOTE_NAMESPACE,
         digest_of,
@@ -183,7 +183,7 @@ def _approved(app: App, envelope: Envelope, named: str) -> Envelope:
 @click.pass_obj
 def withdraw(app: App, request_id: str, reason: str, expires_min: int, output: str) -> None:
     """Withdraw your request while it waits for a second signature."""
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     asked = app.enter().desk.new_request(
         Verb.WITHDRAW, reason=reason, lifetime=lifetime(expires_min), about=request_id

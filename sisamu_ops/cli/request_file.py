@@ -10,7 +10,7 @@ from sisamu_ops.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sisamu_ops.app import App
-    from sisamu_ops.failover.asking.request import Envelope
+    from sisamu_ops.failover.request import Envelope
 
 #: Far beyond any envelope: a file of another kind is not read whole.
 _MAX_BYTES = 1 << 20
@@ -18,7 +18,7 @@ _MAX_BYTES = 1 << 20
 
 def read_envelope(app: App, path: Path) -> Envelope:
     """Read a signed request and say who signed it; ConfigurationError when it is none."""
-    from sisamu_ops.failover.asking.request import open_envelope
+    from sisamu_ops.failover.request import open_envelope
 
     try:
         with path.open("rb") as file:

@@ -118,7 +118,7 @@ def confirm(
 
 
 def _ask(app: App, verb: str, reason: str, expires_min: int, output: str, **what: Any) -> None:
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     desk = app.enter().desk
     samus = what.pop("samus", None) or desk.select(chosen())

@@ -66,7 +66,7 @@ def enrol(app: App, hosts: tuple[str, ...], reason: str, expires_min: int, outpu
     Signed and journalled. A target without a fence file refuses changes. One moved by hand, with
     the token of the card, is taken back: the next leader's epoch is above that token.
     """
-    from sisamu_ops.failover.asking.request import Verb
+    from sisamu_ops.failover.request import Verb
 
     request = app.enter().desk.new_request(
         Verb.ENROL, reason=reason, lifetime=lifetime(expires_min), targets=hosts

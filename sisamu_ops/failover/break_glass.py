@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sisamu_ops.failover.asking.request import Request
+from sisamu_ops.failover.request import Request
 from sisamu_ops.failover.safety import Finding, judge_overrides
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import TelephonyMode

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sisamu_ops.failover.asking.request import LogClaim
 from sisamu_ops.failover.fold.known import Merge
 from sisamu_ops.failover.fold.merged_log import FORK, MergedLog
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import LogClaim
 from sisamu_ops.journal.canonical import parse_canonical
 from sisamu_ops.journal.entry import MAX_LEAF_BYTES, open_entry
 from sisamu_ops.journal.glass_log import (

@@ -32,9 +32,9 @@ from statistics import median
 from typing import Any
 
 from sisamu_ops.app import App, Options
-from sisamu_ops.failover.asking.request import Envelope, Verb, inbox_name
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Envelope, Verb, inbox_name
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.lab.certificates import CERTIFICATE, KEY
 from sisamu_ops.lab.lab import Lab

@@ -16,8 +16,8 @@ from typing import Any
 
 from sisamu_ops.app import App, Options
 from sisamu_ops.chaos import heal, heal_all, inject
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.journal.reader import LocalFiles, ReplicaReader
 from sisamu_ops.lab import Lab
 from sisamu_ops.lab.topology import SITES

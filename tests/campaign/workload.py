@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from sisamu_ops.app import App
-from sisamu_ops.failover.asking.request import Verb, digest_of
+from sisamu_ops.failover.request import Verb, digest_of
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.leadership.lease import boottime_ns
 from sisamu_ops.model.errors import SisamuError

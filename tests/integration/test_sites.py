@@ -13,9 +13,9 @@ from threading import Event, Thread
 import pytest
 
 from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model.errors import LeadershipError
 from sisamu_ops.model.outcome import Outcome

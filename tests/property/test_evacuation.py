@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.operation import Operation
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.model.outcome import Outcome
 from tests.property.test_takeover import Axe
 from tests.property.test_waves import (

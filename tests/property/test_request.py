@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.request import (
     Envelope,
     Request,
     Verb,

@@ -16,12 +16,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.asking.request import Verb, rfc3339
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import build_plan
+from sisamu_ops.failover.planning.plan import build_plan
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import Reading, judge_mode
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety import Facts, Finding, judge
 from sisamu_ops.failover.safety.settings import read_safety, written
 from sisamu_ops.model.outcome import Outcome

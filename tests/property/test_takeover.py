@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.journal.replicate import read_entry
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token

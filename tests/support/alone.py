@@ -7,7 +7,10 @@ from datetime import timedelta
 
 from sisamu_ops.break_glass import BreakGlass, Outlook, OwnLog
 from sisamu_ops.doors.local import LocalCoordination
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.break_glass import Alone
+from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.merging import leaf_item, read_log
+from sisamu_ops.failover.request import (
     Approval,
     Envelope,
     Request,
@@ -15,9 +18,6 @@ from sisamu_ops.failover.asking.request import (
     inbox_name,
     new_request,
 )
-from sisamu_ops.failover.break_glass import Alone
-from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.merging import leaf_item, read_log
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.keys import load_site_keys
 from sisamu_ops.journal.port import InboxItem

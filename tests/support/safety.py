@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sisamu_ops.failover.asking.request import Verb, rfc3339
 from sisamu_ops.failover.fold.modes import Confirmation, SamuMode, Tick
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety import Facts
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Platform, Site, SiteRole, TelephonyMode, site_target

@@ -14,8 +14,8 @@ from typing import Any
 from sisamu_ops.agent import SiteAgent
 from sisamu_ops.doors.zookeeper import ZooKeeperCoordination
 from sisamu_ops.failover.answering.in_force import Rules
-from sisamu_ops.failover.asking.request import Envelope, Verb, inbox_name, new_request
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, RunEnd
+from sisamu_ops.failover.request import Envelope, Verb, inbox_name, new_request
 from sisamu_ops.failover.telling.overview import site_facts
 from sisamu_ops.journal.durable import Disk
 from sisamu_ops.journal.keys import (

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sisamu_ops.failover.asking.request import rfc3339
 from sisamu_ops.failover.fold.state import State, fold
+from sisamu_ops.failover.request import rfc3339
 from sisamu_ops.journal.entry import Entry
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

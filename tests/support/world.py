@@ -23,10 +23,9 @@ from sisamu_ops.doors.local import LocalContention, LocalCoordination, LocalTenu
 from sisamu_ops.failover.acting.checking import PLAYBOOK as CHECK
 from sisamu_ops.failover.acting.execute import PROVE
 from sisamu_ops.failover.answering.in_force import Rules
-from sisamu_ops.failover.asking.request import Envelope, Request, Verb, inbox_name, new_request
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import PLAYBOOKS
+from sisamu_ops.failover.planning.plan import PLAYBOOKS
 from sisamu_ops.failover.ports import (
     AskDatabase,
     Experiments,
@@ -36,6 +35,7 @@ from sisamu_ops.failover.ports import (
     no_database,
 )
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import Envelope, Request, Verb, inbox_name, new_request
 from sisamu_ops.journal.keys import Policy as TrustPolicy
 from sisamu_ops.journal.keys import load_policy, load_site_keys, make_site_keys, write_policy
 from sisamu_ops.journal.port import InboxItem

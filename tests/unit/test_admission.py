@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.fold.known import Answer
+from sisamu_ops.failover.ports import DatabaseWord
+from sisamu_ops.failover.request import (
     Envelope,
     Request,
     Verb,
@@ -23,8 +25,6 @@ from sisamu_ops.failover.asking.request import (
     inbox_name,
     new_request,
 )
-from sisamu_ops.failover.fold.known import Answer
-from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.safety import RULES
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry

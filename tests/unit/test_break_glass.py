@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from sisamu_ops.break_glass import Outlook
 from sisamu_ops.doors.local import LocalCoordination
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.asking.submit import submit
+from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
+from sisamu_ops.failover.fold.merged_log import MergedLog
+from sisamu_ops.failover.merging import MergeError, leaf_name, new_leaves, read_log
+from sisamu_ops.failover.request import (
     LogClaim,
     Request,
     Verb,
     new_request,
 )
-from sisamu_ops.failover.asking.submit import submit
-from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
-from sisamu_ops.failover.fold.merged_log import MergedLog
-from sisamu_ops.failover.merging import MergeError, leaf_name, new_leaves, read_log
 from sisamu_ops.journal.canonical import parse_canonical
 from sisamu_ops.journal.glass_log import log_policy
 from sisamu_ops.journal.reader import ReplicaReader, journal_files

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.request import Verb
 from tests.campaign.runner import is_busy
 from tests.support.world import make_world
 

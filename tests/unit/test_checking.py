@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sisamu_ops.failover.acting.checking import Heard
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.known import Check
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.model.outcome import Outcome
 from tests.support.world import Killed, World, make_world
 

@@ -26,8 +26,8 @@ from sisamu_ops.desk import Desk
 from sisamu_ops.doors.local import LocalCoordination
 from sisamu_ops.failover.answering.admission import INBOX_LIMIT
 from sisamu_ops.failover.asking.report import make_alarm, make_report, make_trigger
-from sisamu_ops.failover.asking.request import Verb, new_request
 from sisamu_ops.failover.fold.state import _HANDLERS, fold
+from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.failover.safety import RULES
 from sisamu_ops.failover.safety.settings import read_safety
 from sisamu_ops.failover.telling.preview import Preview

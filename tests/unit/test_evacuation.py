@@ -15,21 +15,20 @@ import pytest
 from sisamu_ops.app import clusters
 from sisamu_ops.cli.choose import confirm_national, site_to_leave
 from sisamu_ops.cli.move import _print_plan
-from sisamu_ops.failover.acting.evacuation import (
+from sisamu_ops.failover.acting.ledger import judge_preference
+from sisamu_ops.failover.fold.known import Handover
+from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step
+from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.fold.timeline import paths_allowed
+from sisamu_ops.failover.planning.evacuation import (
     check_refuge,
     check_sites,
     preferences,
     signature,
 )
-from sisamu_ops.failover.acting.ledger import judge_preference
-from sisamu_ops.failover.answering.refusal import AdmissionRefusedError
-from sisamu_ops.failover.asking.request import Verb, new_request
-from sisamu_ops.failover.fold.known import Handover
-from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step
-from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.fold.timeline import paths_allowed
-from sisamu_ops.failover.plan import Plan
+from sisamu_ops.failover.planning.plan import Plan
 from sisamu_ops.failover.ports import DatabaseWord
+from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.failover.telling.story import tell
 from sisamu_ops.leadership.contending import judge_standing
 from sisamu_ops.model.errors import ConfigurationError, RefusedError
@@ -117,7 +116,7 @@ def test_a_router_without_the_second_fence_is_named() -> None:
 
 def test_nobody_is_sent_to_a_site_that_is_evacuated() -> None:
     """It must come home first; to come home is another matter."""
-    with pytest.raises(AdmissionRefusedError, match="lyon is evacuated") as caught:
+    with pytest.raises(RefusedError, match="lyon is evacuated") as caught:
         check_refuge({"lyon": "paris"}, "paris", "lyon")
     assert "--site lyon --to lyon" in caught.value.remedy
     check_refuge({"lyon": "paris"}, "lyon", "lyon")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sisamu_ops.failover.answering.in_force import differing, platform_document
-from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.journal.artifacts import artifact_digest, artifact_name, keep_artifact
 from sisamu_ops.journal.verify import verify_directory
 from sisamu_ops.model.outcome import Outcome

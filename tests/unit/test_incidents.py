@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sisamu_ops.failover.asking.report import make_trigger
-from sisamu_ops.failover.asking.request import Verb, new_request
 from sisamu_ops.failover.fold.incidents import WINDOW
+from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.journal.keys import load_site_keys
 from tests.support.world import World, make_world
 

@@ -11,7 +11,7 @@ import pytest
 
 from sisamu_ops.failover.answering.admission import INBOX_LIMIT
 from sisamu_ops.failover.asking.report import make_trigger
-from sisamu_ops.failover.asking.request import Verb, new_request
+from sisamu_ops.failover.request import Verb, new_request
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.keys import load_site_keys
 from sisamu_ops.journal.port import InboxItem

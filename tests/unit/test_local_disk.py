@@ -10,9 +10,9 @@ import pytest
 
 from sisamu_ops.doors import openssh
 from sisamu_ops.doors.playbooks import AnsiblePlaybooks
-from sisamu_ops.failover.asking.request import Verb
-from sisamu_ops.failover.plan import PLAYBOOKS
+from sisamu_ops.failover.planning.plan import PLAYBOOKS
 from sisamu_ops.failover.ports import PlaybookRun
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.model.errors import DiskError, said_of
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sisamu_ops.app import App
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import Plan, build_plan
+from sisamu_ops.failover.planning.plan import Plan, build_plan
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety import Finding
 from sisamu_ops.failover.telling.preview import Preview
 from tests.support.terminal import Terminal, open_terminal

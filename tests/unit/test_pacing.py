@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisamu_ops.failover.acting.pacing import Act, Next, split_waves, what_next
 from sisamu_ops.failover.fold.operation import Operation
+from sisamu_ops.failover.planning.pacing import Act, Next, split_waves, what_next
 from sisamu_ops.model.platform import Waves
 from tests.support.told import ID, START, folded
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.asking.request import Verb, parse_rfc3339, rfc3339
 from sisamu_ops.failover.fold.known import Answer
 from sisamu_ops.failover.fold.modes import TRANSITIONS, unconfirmed
+from sisamu_ops.failover.request import Verb, parse_rfc3339, rfc3339
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import TelephonyMode
 from sisamu_ops.model.safety import AgentsConfirmed, ExitChecklist, Safety

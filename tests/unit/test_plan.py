@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import Plan, build_plan, check_direction
+from sisamu_ops.failover.planning.plan import Plan, build_plan, check_direction
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety import AGENTS_CONFIRMED, RULES, Cell
 from sisamu_ops.model.errors import ConfigurationError
 from sisamu_ops.model.platform import Platform

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.request import (
     MAX_DOCUMENT_BYTES,
     Envelope,
     Request,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.asking.request import Verb, digest_of
 from sisamu_ops.failover.asking.review import differences, is_plan, plan_item, read_plan
-from sisamu_ops.failover.plan import Plan
+from sisamu_ops.failover.planning.plan import Plan
+from sisamu_ops.failover.request import Verb, digest_of
 from sisamu_ops.failover.safety import Finding
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.model.platform import Platform

@@ -14,8 +14,8 @@ import pytest
 from sisamu_ops.app.experiments import LabExperiments, find_experiments
 from sisamu_ops.chaos import Ground, Scene
 from sisamu_ops.failover.answering.in_force import platform_document
-from sisamu_ops.failover.asking.request import Verb, rfc3339
 from sisamu_ops.failover.ports import DatabaseWord, NoExperiments
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety import (
     RULES,
     Cell,

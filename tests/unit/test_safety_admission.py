@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sisamu_ops.desk import Desk
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.request import (
     Approval,
     Envelope,
     Request,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sisamu_ops.failover.asking.request import Approval, Envelope, Request, Verb, inbox_name
+from sisamu_ops.failover.request import Approval, Envelope, Request, Verb, inbox_name
 from sisamu_ops.failover.safety import SECOND_SIGNATURE
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.model.platform import Waves

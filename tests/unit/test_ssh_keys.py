@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sisamu_ops.doors.openssh import find_principal, sign, verify, verify_with_text
-from sisamu_ops.failover.asking.request import NAMESPACE, Envelope, open_envelope
+from sisamu_ops.failover.request import NAMESPACE, Envelope, open_envelope
 from sisamu_ops.model.errors import ConfigurationError
 
 DOCUMENT = b'{"id":"failover-0123456789ab"}'

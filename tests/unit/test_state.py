@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sisamu_ops.failover.asking.request import Verb, rfc3339
 from sisamu_ops.failover.fold.state import _HANDLERS, State, fold
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.model.errors import IntegrityError
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token

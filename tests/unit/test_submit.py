@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sisamu_ops.failover.asking import submit as submitting
-from sisamu_ops.failover.asking.request import Envelope, Request, Verb, new_request
 from sisamu_ops.failover.asking.submit import follow, submit
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Envelope, Request, Verb, new_request
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.model.errors import LeadershipError, RefusedError, UnknownOutcomeError
 from sisamu_ops.model.outcome import Outcome

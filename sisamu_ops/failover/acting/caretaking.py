@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sisamu_ops.failover.asking.request import digest_of
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.ports import Targets
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import digest_of
 from sisamu_ops.journal.privacy import for_the_journal
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.model.outcome import Outcome, worst

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisamu_ops.failover.acting.evacuation import is_signed, signature
 from sisamu_ops.failover.acting.sealing import Sealer
 from sisamu_ops.failover.fold.known import Check
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import ARMED, UNARMED
+from sisamu_ops.failover.planning.evacuation import is_signed, signature
+from sisamu_ops.failover.planning.plan import ARMED, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.journal.privacy import for_the_journal

@@ -17,12 +17,6 @@ from typing import Any
 
 from sisamu_ops.failover.acting.caretaking import Caretaker
 from sisamu_ops.failover.acting.checking import Checker
-from sisamu_ops.failover.acting.evacuation import (
-    asked_first,
-    playbook_facts,
-    signature,
-    signatures,
-)
 from sisamu_ops.failover.acting.ledger import (
     RunLedger,
     TargetResult,
@@ -31,16 +25,22 @@ from sisamu_ops.failover.acting.ledger import (
     judge_samu,
     judge_sealed,
 )
-from sisamu_ops.failover.acting.pacing import Act, Next, what_next
 from sisamu_ops.failover.acting.recorder import NewEntry, Recorder
 from sisamu_ops.failover.acting.sealing import Sealer, newly_held
-from sisamu_ops.failover.asking.request import Verb, parse_rfc3339
 from sisamu_ops.failover.fold.modes import unconfirmed
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step, summary
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import PLAYBOOKS, UNARMED
+from sisamu_ops.failover.planning.evacuation import (
+    asked_first,
+    playbook_facts,
+    signature,
+    signatures,
+)
+from sisamu_ops.failover.planning.pacing import Act, Next, what_next
+from sisamu_ops.failover.planning.plan import PLAYBOOKS, UNARMED
 from sisamu_ops.failover.ports import PlaybookRun, PlaybookRunner, Targets
 from sisamu_ops.failover.reading import DEFAULT_MODE, Reading
+from sisamu_ops.failover.request import Verb, parse_rfc3339
 from sisamu_ops.failover.safety import AGENTS_CONFIRMED
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.privacy import for_the_journal

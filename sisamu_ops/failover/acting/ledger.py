@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisamu_ops.failover.acting.evacuation import is_signed, signature, signatures
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd, Step
+from sisamu_ops.failover.planning.evacuation import is_signed, signature, signatures
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome, worst

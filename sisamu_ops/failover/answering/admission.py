@@ -13,14 +13,29 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sisamu_ops.failover.acting.evacuation import SITE, check_refuge, check_sites
 from sisamu_ops.failover.acting.sealing import newly_held
 from sisamu_ops.failover.answering.in_force import NAMES, Rules
 from sisamu_ops.failover.answering.people import check_revert, judge_people
 from sisamu_ops.failover.answering.refusal import AdmissionRefusedError, SecondSignatureMissing
 from sisamu_ops.failover.answering.steering import acknowledgeable, steerable, withdrawable
 from sisamu_ops.failover.asking.report import open_report
-from sisamu_ops.failover.asking.request import (
+from sisamu_ops.failover.asking.review import differences, read_plan
+from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
+from sisamu_ops.failover.fold.incidents import ANTI_FLAP, flapping
+from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.planning.evacuation import SITE, check_refuge, check_sites
+from sisamu_ops.failover.planning.plan import Plan, build_plan, check_direction
+from sisamu_ops.failover.planning.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
+from sisamu_ops.failover.ports import (
+    AskDatabase,
+    Experiments,
+    NoExperiments,
+    SignatureCheck,
+    Targets,
+    no_database,
+)
+from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.request import (
     NAMESPACE,
     REQUEST_FIELDS,
     VOTE_NAMESPACE,
@@ -33,22 +48,7 @@ from sisamu_ops.failover.asking.request import (
     parse_request,
     rfc3339,
 )
-from sisamu_ops.failover.asking.review import differences, read_plan
-from sisamu_ops.failover.break_glass import Alone, judge_alone, second_due
-from sisamu_ops.failover.fold.incidents import ANTI_FLAP, flapping
-from sisamu_ops.failover.fold.state import State
-from sisamu_ops.failover.plan import Plan, build_plan, check_direction
-from sisamu_ops.failover.ports import (
-    AskDatabase,
-    Experiments,
-    NoExperiments,
-    SignatureCheck,
-    Targets,
-    no_database,
-)
-from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
 from sisamu_ops.failover.safety import EXPERIMENT_RUNNING, SECOND_SIGNATURE, Finding
-from sisamu_ops.failover.snapshot import experiments_to_judge, hosts_to_read, read_snapshot
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.glass_log import log_site
 from sisamu_ops.journal.keys import Policy as TrustPolicy

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sisamu_ops.failover.asking.request import digest_of
+from sisamu_ops.failover.request import digest_of
 from sisamu_ops.failover.safety import RULES, Rule, cells
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.platform import Platform, Policy, Site

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sisamu_ops.failover.answering.refusal import AdmissionRefusedError
-from sisamu_ops.failover.asking.request import Request, Verb, rfc3339
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.reading import ModeReading
+from sisamu_ops.failover.request import Request, Verb, rfc3339
 from sisamu_ops.model.platform import Platform, TelephonyMode
 
 ReadModes = Callable[[Sequence[str]], Mapping[str, ModeReading]]

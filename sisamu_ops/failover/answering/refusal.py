@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sisamu_ops.failover.asking.request import Request
+from sisamu_ops.failover.request import Request
 from sisamu_ops.model.errors import RefusedError
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sisamu_ops.failover.answering.refusal import AdmissionRefusedError
-from sisamu_ops.failover.asking.request import Request, Verb
 from sisamu_ops.failover.fold.operation import Operation
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Request, Verb
 
 
 def steerable(state: State, request: Request) -> Operation:

@@ -1,1 +1,1 @@
-"""Asking: which SAMUs, in what signed words, and put before the leader."""
+"""Asking: which SAMUs are meant, and a signed request put before the leader."""

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from sisamu_ops.failover.asking.request import digest_of
+from sisamu_ops.failover.request import digest_of
 from sisamu_ops.journal.canonical import canonical_bytes, parse_canonical
 from sisamu_ops.journal.keys import Policy
 from sisamu_ops.journal.port import InboxItem

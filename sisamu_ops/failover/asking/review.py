@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sisamu_ops.failover.asking.request import digest_of
+from sisamu_ops.failover.request import digest_of
 from sisamu_ops.journal.canonical import parse_canonical
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.model.errors import IntegrityError

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sisamu_ops.failover.asking.request import Envelope, digest_of, inbox_name
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.known import Answer, Waiting
 from sisamu_ops.failover.fold.merged_log import FORK
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.request import Envelope, digest_of, inbox_name
 from sisamu_ops.failover.safety import SECOND_SIGNATURE
 from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy

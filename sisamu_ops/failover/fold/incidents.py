@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sisamu_ops.failover.asking.request import parse_rfc3339
+from sisamu_ops.failover.request import parse_rfc3339
 
 #: Signals about the same SAMUs within this time of the last one are of one incident, and a trigger
 #: does not ask again for a SAMU rescued within it; as long as orchestrator's default.

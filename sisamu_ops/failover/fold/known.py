@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sisamu_ops.failover.asking.request import Envelope, Verb
 from sisamu_ops.failover.fold.incidents import Incident
 from sisamu_ops.failover.fold.merged_log import MergedLog
 from sisamu_ops.failover.fold.modes import Confirmation, SamuMode
 from sisamu_ops.failover.fold.operation import Operation
 from sisamu_ops.failover.reading import DEFAULT_MODE
+from sisamu_ops.failover.request import Envelope, Verb
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.token import Token
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sisamu_ops.failover.asking.request import Verb, parse_rfc3339
 from sisamu_ops.failover.fold.operation import Operation, SamuEnd
 from sisamu_ops.failover.reading import DEFAULT_MODE
+from sisamu_ops.failover.request import Verb, parse_rfc3339
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import TelephonyMode
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token

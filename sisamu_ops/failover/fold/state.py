@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sisamu_ops.failover.asking.request import Verb, accepted_envelope
 from sisamu_ops.failover.fold.incidents import Signal, group
 from sisamu_ops.failover.fold.known import (
     Alarm,
@@ -25,6 +24,7 @@ from sisamu_ops.failover.fold.known import (
 from sisamu_ops.failover.fold.merged_log import MergedLog
 from sisamu_ops.failover.fold.modes import Confirmation, SamuMode, Tick, entered
 from sisamu_ops.failover.fold.operation import NOTHING, Operation, SamuEnd, Soak, Step
+from sisamu_ops.failover.request import Verb, accepted_envelope
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.merkle import leaf_hash

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from sisamu_ops.failover.asking.request import parse_rfc3339
 from sisamu_ops.failover.fold.operation import SamuEnd
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.reading import DEFAULT_MODE
+from sisamu_ops.failover.request import parse_rfc3339
 from sisamu_ops.model.outcome import Outcome
 
 

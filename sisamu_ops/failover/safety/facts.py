@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.model.safety import Safety

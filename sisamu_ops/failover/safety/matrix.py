@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety.facts import Facts, Finding
 from sisamu_ops.failover.safety.people_rules import PEOPLE_RULES
 from sisamu_ops.failover.safety.policy_rules import POLICY_RULES

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from sisamu_ops.failover.asking.request import Verb, rfc3339
 from sisamu_ops.failover.reading import DEFAULT_MODE
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety.facts import Facts, Said, name_options
 from sisamu_ops.failover.safety.rule import Cell, Rule
 from sisamu_ops.model.naming import name_few

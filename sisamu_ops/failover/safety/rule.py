@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from sisamu_ops.failover.asking.request import Verb
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety.facts import Facts, Said
 
 

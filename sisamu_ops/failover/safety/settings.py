@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime, time
 from typing import Any
 
-from sisamu_ops.failover.asking.request import Verb, rfc3339
+from sisamu_ops.failover.request import Verb, rfc3339
 from sisamu_ops.failover.safety.matrix import RULES
 from sisamu_ops.failover.safety.part import Part
 from sisamu_ops.failover.safety.rule import PLANNED, Cell, Rule

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.ports import UNFORESEEN
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety.facts import Facts, Said, name_options, say_of
 from sisamu_ops.failover.safety.rule import Cell, Rule
 from sisamu_ops.model.naming import name_few

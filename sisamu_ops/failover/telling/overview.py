@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sisamu_ops.failover.asking.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.fold.incidents import Incident
 from sisamu_ops.failover.fold.known import Alarm, Check, Waiting
 from sisamu_ops.failover.fold.modes import to_call
 from sisamu_ops.failover.fold.operation import Operation
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.reading import ModeReading
+from sisamu_ops.failover.request import parse_rfc3339, rfc3339
 from sisamu_ops.failover.safety import SECOND_SIGNATURE, settling
 from sisamu_ops.model.condition import Condition
 from sisamu_ops.model.platform import Platform, Samu, TelephonyMode

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sisamu_ops.failover.asking.request import parse_rfc3339
+from sisamu_ops.failover.request import parse_rfc3339
 from sisamu_ops.failover.telling.story import concerns
 from sisamu_ops.journal.entry import Entry
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sisamu_ops.failover.answering.refusal import AdmissionRefusedError
 from sisamu_ops.failover.fold.operation import Operation
-from sisamu_ops.model.errors import ConfigurationError
+from sisamu_ops.model.errors import ConfigurationError, RefusedError
 from sisamu_ops.model.platform import Platform, TelephonyMode, router_of
 
 #: The name, among a request's details, of the site that is evacuated or brought home.
@@ -38,9 +37,9 @@ def check_sites(platform: Platform, site: str, to: str) -> None:
 
 
 def check_refuge(evacuated: Collection[str], site: str, to: str) -> None:
-    """Refuse to evacuate a site to one that is evacuated itself."""
+    """Refuse to evacuate a site to one that is evacuated itself; RefusedError."""
     if site != to and to in evacuated:
-        raise AdmissionRefusedError(
+        raise RefusedError(
             f"{to} is evacuated itself",
             remedy=f"first: sisamu switchover start --site {to} --to {to}",
         )

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from sisamu_ops.failover.asking.request import parse_rfc3339
 from sisamu_ops.failover.fold.operation import Operation, Soak
+from sisamu_ops.failover.request import parse_rfc3339
 from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome
 from sisamu_ops.model.platform import Waves

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from threading import Thread
 
-from sisamu_ops.failover.asking.request import Verb
 from sisamu_ops.failover.ports import AskDatabase, DatabaseWord, Experiments, Targets
 from sisamu_ops.failover.reading import Reading
+from sisamu_ops.failover.request import Verb
 from sisamu_ops.model.platform import Platform
 from sisamu_ops.model.safety import Safety
 

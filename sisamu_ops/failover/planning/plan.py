@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sisamu_ops.failover.acting.evacuation import asked_first, preferences
-from sisamu_ops.failover.acting.pacing import split_waves
-from sisamu_ops.failover.asking.request import AT_ONCE, Verb, digest_of
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.planning.evacuation import asked_first, preferences
+from sisamu_ops.failover.planning.pacing import split_waves
 from sisamu_ops.failover.ports import DatabaseWord
 from sisamu_ops.failover.reading import ModeReading, Reading, judge_mode
+from sisamu_ops.failover.request import AT_ONCE, Verb, digest_of
 from sisamu_ops.failover.safety import RULES, SECOND_SIGNATURE, Facts, Finding, judge
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.model.errors import ConfigurationError

@@ -1,0 +1,1 @@
+"""Planning: what would move where, in which waves and in which order."""
