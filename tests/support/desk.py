@@ -99,14 +99,20 @@ class Desk:
         return next(p.pid for p in self.lab.status().programs if p.name == program)
 
 
-def running_mode(lab: Lab, router: str, samu_id: str = "300") -> str:
-    """Ask a running router for a SAMU's mode, without the product."""
+def running_modes(lab: Lab, router: str) -> dict[str, str]:
+    """Ask a running router for the modes it holds, without the product."""
     dump = kamcmd(lab, router, "htable.dump", "samu_mode")
     lines = [line.strip() for line in dump.splitlines()]
-    for name, value in itertools.pairwise(lines):
-        if name == f"name: {samu_id}":
-            return value.removeprefix("value: ")
-    return "nominal"
+    return {
+        name.removeprefix("name: "): value.removeprefix("value: ")
+        for name, value in itertools.pairwise(lines)
+        if name.startswith("name: ")
+    }
+
+
+def running_mode(lab: Lab, router: str, samu_id: str = "300") -> str:
+    """Ask a running router for a SAMU's mode, without the product."""
+    return running_modes(lab, router).get(samu_id, "nominal")
 
 
 def await_mode(lab: Lab, router: str, mode: str, timeout_s: float = 30) -> None:
