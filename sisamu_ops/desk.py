@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sisamu_ops.failover.acting.execute import deadline_s
+from sisamu_ops.failover.acting.launching import deadline_s
 from sisamu_ops.failover.answering.in_force import Rules, differing
 from sisamu_ops.failover.asking.review import plan_item
 from sisamu_ops.failover.asking.selection import MatchHosts, Selection, select_samus

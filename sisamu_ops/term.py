@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 from sisamu_ops.failover.acting.execute import Executor
 from sisamu_ops.failover.answering.admission import Admission
+from sisamu_ops.failover.answering.gate import Gate
 from sisamu_ops.failover.answering.in_force import Rules
+from sisamu_ops.failover.answering.judging import Judge
 from sisamu_ops.failover.asking.report import ALARM, PREFIX, TRIGGER, make_report, open_report
 from sisamu_ops.failover.asking.review import PLAN, is_plan
 from sisamu_ops.failover.break_glass import Alone
@@ -31,11 +33,7 @@ from sisamu_ops.failover.ports import (
     Targets,
     no_database,
 )
-from sisamu_ops.failover.request import (
-    LogClaim,
-    Verb,
-    digest_of,
-)
+from sisamu_ops.failover.request import LogClaim, Verb, digest_of
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader, OpenPeer
 from sisamu_ops.journal.privacy import for_the_journal
@@ -44,11 +42,7 @@ from sisamu_ops.journal.splice import Spliced
 from sisamu_ops.journal.writer import Writer
 from sisamu_ops.leadership.lease import boottime_ns
 from sisamu_ops.leadership.port import Coordination, LeasedTenure
-from sisamu_ops.model.errors import (
-    IntegrityError,
-    LeadershipError,
-    RefusedError,
-)
+from sisamu_ops.model.errors import IntegrityError, LeadershipError, RefusedError
 from sisamu_ops.model.platform import Certificate, Platform
 
 _log = logging.getLogger(__name__)
@@ -124,13 +118,11 @@ class Term:
             size=self.state.size, now=self.neighbours.now, follow=self.state.apply,
         )  # fmt: skip
         self.admission = Admission(
-            platform=self.platform, state=self.state, writer=self.writer,
-            targets=self.neighbours.targets, signatures=self.neighbours.signatures,
-            now=self.neighbours.now, present=self.present,
-            untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
-            alone=self.alone, check_log=self._check_log, database=self.neighbours.database,
-            reviewed=lambda: self._plans, keep_plan=self._keep_plan,
-            experiments=self.neighbours.experiments,
+            state=self.state, writer=self.writer, judge=self._judge(),
+            gate=Gate(
+                platform=self.platform, signatures=self.neighbours.signatures,
+                now=self.neighbours.now,
+            ),
         )  # fmt: skip
         self._leaves: dict[str, bytes] = {}
         self._plans: dict[str, bytes] = {}
@@ -147,6 +139,16 @@ class Term:
             documents=lambda: self.neighbours.rules().documents,
             elsewhere=lambda: bool(self.present() - {self.tenure.site}),
             out_of_reach=self._out_of_reach,
+        )  # fmt: skip
+
+    def _judge(self) -> Judge:
+        return Judge(
+            platform=self.platform, state=self.state, writer=self.writer,
+            targets=self.neighbours.targets, now=self.neighbours.now, present=self.present,
+            untrimmed=lambda: self.state.size - self._first, rules=self.neighbours.rules,
+            alone=self.alone, check_log=self._check_log, database=self.neighbours.database,
+            reviewed=lambda: self._plans, keep_plan=self._keep_plan,
+            experiments=self.neighbours.experiments,
         )  # fmt: skip
 
     @property

@@ -49,7 +49,7 @@ class Desk:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; fail the test on another exit code, or on a traceback."""
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=300)
         assert "Traceback" not in out + err, err
         assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)

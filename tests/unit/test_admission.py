@@ -17,14 +17,7 @@ import pytest
 
 from sisamu_ops.failover.fold.known import Answer
 from sisamu_ops.failover.ports import DatabaseWord
-from sisamu_ops.failover.request import (
-    Envelope,
-    Request,
-    Verb,
-    digest_of,
-    inbox_name,
-    new_request,
-)
+from sisamu_ops.failover.request import Envelope, Request, Verb, digest_of, inbox_name, new_request
 from sisamu_ops.failover.safety import RULES
 from sisamu_ops.journal.canonical import canonical_bytes
 from sisamu_ops.journal.entry import Entry, open_entry
@@ -287,7 +280,7 @@ def test_the_name_in_the_inbox_carries_no_number(world: World) -> None:
 def test_a_plan_as_reviewed_is_carried_out(world: World) -> None:
     """The digest that was printed is the digest that is judged; a finding more is another plan."""
     with world.leading() as term:
-        plan = term.admission._plan(a_request())
+        plan = term.admission.judge.plan(a_request())
     (answer,) = answers(world, enveloped(a_request(plan=plan.digest)))
     assert (answer.kind, answer.data["plan"]) == ("request.accepted", plan.digest)
 
@@ -295,7 +288,7 @@ def test_a_plan_as_reviewed_is_carried_out(world: World) -> None:
 def test_a_plan_that_changed_since_is_refused(world: World) -> None:
     """What was reviewed no longer being so, nothing is done and the difference is named."""
     with world.leading() as term:
-        plan = term.admission._plan(a_request())
+        plan = term.admission.judge.plan(a_request())
     world.fences.unreachable = {"otn-lyon"}
     (answer,) = answers(world, enveloped(a_request(plan=plan.digest)))
     assert (answer.kind, answer.data["rules"]) == ("request.refused", ["plan-digest"])

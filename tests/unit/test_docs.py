@@ -524,7 +524,7 @@ def test_the_keys_of_a_plan_are_documented(tmp_path: Path) -> None:
             platform="world", verb=Verb.SWITCHOVER, reason="r", now=world.now,
             lifetime=timedelta(minutes=5), samus=["300"], to="backup",
         )  # fmt: skip
-        plan = term.admission._plan(request)
+        plan = term.admission.judge.plan(request)
     preview = Preview(
         changes=[{"host": "otn-paris", "samus": ["300"]}], problems={"otn-lyon": "cut off"},
         not_evaluated=[{"host": "otn-lyon", "what": "the test call"}],

@@ -437,7 +437,7 @@ def a_plan(world: World, to: str) -> Plan:
         lifetime=timedelta(minutes=5), details={"site": "paris"},
     )  # fmt: skip
     with world.leading() as term:
-        return term.admission._plan(request)
+        return term.admission.judge.plan(request)
 
 
 def test_a_plan_tells_the_order(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,14 +12,7 @@ from typing import Any
 import pytest
 
 from sisamu_ops.desk import Desk
-from sisamu_ops.failover.request import (
-    Approval,
-    Envelope,
-    Request,
-    Verb,
-    inbox_name,
-    rfc3339,
-)
+from sisamu_ops.failover.request import Approval, Envelope, Request, Verb, inbox_name, rfc3339
 from sisamu_ops.failover.safety import RULES, SECOND_SIGNATURE, Cell
 from sisamu_ops.failover.telling.overview import second_due_facts
 from sisamu_ops.failover.telling.story import tell
@@ -42,13 +35,7 @@ from sisamu_ops.model.safety import (
 )
 from tests.support.safety import with_safety
 from tests.support.world import ON_CALL, START, World, load_helper, make_world
-from tests.unit.test_admission import (
-    BREAKS,
-    a_request,
-    answers,
-    entries,
-    on_backup,
-)
+from tests.unit.test_admission import BREAKS, a_request, answers, entries, on_backup
 
 LEAD = "lead@sisamu-lab"
 HOUR = timedelta(hours=1)
@@ -411,7 +398,7 @@ def test_desk_and_leader_judge_alike(rule: str, how: Callable[[World], None], wo
         request = now_asked(world, verb)
         with world.leading() as term:
             term.begin()
-            leader = term.admission._plan(request)
+            leader = term.admission.judge.plan(request)
         if rule != "journal-untrimmed":  # only the leader knows what a majority has
             assert desk_of(world).plan(verb, ["300"], "backup").findings == leader.findings
         assert bool(leader.blocked_by) == verb.planned

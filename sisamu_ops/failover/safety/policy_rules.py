@@ -1,7 +1,6 @@
 """The rules an inventory puts in force: how many at once, when, by whose word (pure).
 
-Each is in force where `sisamu_safety` gives it settings. Rules about agents' confirmation, the exit
-checklist and the directory's freshness belong here too, each with a row of its own at the end.
+Each is in force where `sisamu_safety` gives it settings.
 """
 
 from __future__ import annotations
