@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -98,10 +99,13 @@ class Desk:
         return facts | {"now": guidance(facts, self.platform)}
 
     def _glance(self) -> dict[str, Any]:
-        glance = self.record.glance()
-        view, leader = glance.view, glance.leader
         samus = list(self.platform.samus.values())
-        modes = self._read_modes(samus)
+        with ThreadPoolExecutor(
+            max_workers=1
+        ) as aside:  # what cannot be reached costs its time once
+            read = aside.submit(self._read_modes, samus)
+            glance = self.record.glance()
+        view, leader, modes = glance.view, glance.leader, read.result()
         return {
             "platform": self.platform.policy.platform,
             "embedded": self.serve is not None,

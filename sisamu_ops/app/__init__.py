@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sisamu_ops.lab.lab import Lab
     from sisamu_ops.leadership.port import Coordination
     from sisamu_ops.model.condition import Problem
-    from sisamu_ops.model.platform import Certificate, Credentials, Platform
+    from sisamu_ops.model.platform import Certificate, Credentials, Platform, Site
     from sisamu_ops.quorum.provider import Provider
     from sisamu_ops.record import Record
     from sisamu_ops.term import Neighbours
@@ -386,16 +386,29 @@ class App:
             return {LOCAL_SITE: self.state_dir / "journal"}
         from sisamu_ops.doors.ssh import fetch_directory
 
-        known_hosts = self.platform.policy.known_hosts
-        found = {}
-        for site in self.platform.sites.values():
-            copy, source = destination / site.site_id, str(site.home / "journal")
+        key, known_hosts = self.identity, self.platform.policy.known_hosts
+
+        def copy(site: Site) -> None:
+            fetch_directory(
+                site.address, "root", str(site.home / "journal"), destination / site.site_id,
+                key=key, known_hosts=known_hosts,
+            )  # fmt: skip
+
+        return {site: destination / site for site in self._at_each_site(copy)}
+
+    def _at_each_site(self, do: Callable[[Site], object]) -> list[str]:
+        """Do something at every site at the same time; return those where it could be done."""
+
+        def is_done(site: Site) -> bool:
             with suppress(SisamuError):  # the site is missing from the answer, which says it
-                fetch_directory(
-                    site.address, "root", source, copy, key=self.identity, known_hosts=known_hosts
-                )
-                found[site.site_id] = copy
-        return found
+                do(site)
+                return True
+            return False
+
+        sites = self.platform.sites
+        with ThreadPoolExecutor(max_workers=len(sites)) as pool:
+            done = pool.map(is_done, sites.values())
+            return [site for site, well in zip(sites, done, strict=True) if well]
 
     def _replicas(self) -> dict[str, Callable[[], AbstractContextManager[ReplicaFiles]]]:
         """Return, by site, how its replica is read where it is."""
@@ -539,19 +552,16 @@ class App:
             keep_artifact(home / "journal", content)
         if self.is_local:
             return frozenset({LOCAL_SITE})
-        held = set()
-        for site in self.platform.sites.values():
-            if site.home == home:
-                held.add(site.site_id)
-                continue
-            with suppress(SisamuError):  # a majority is enough; the answer says who has them
-                for content in contents:
-                    put_file(
-                        site.address, "root", f"{site.home}/journal/{artifact_name(content)}",
-                        content, key=key, known_hosts=self.platform.policy.known_hosts,
-                    )  # fmt: skip
-                held.add(site.site_id)
-        return frozenset(held)
+        known_hosts = self.platform.policy.known_hosts
+
+        def put(site: Site) -> None:
+            for content in contents if site.home != home else ():
+                put_file(
+                    site.address, "root", f"{site.home}/journal/{artifact_name(content)}", content,
+                    key=key, known_hosts=known_hosts,
+                )  # fmt: skip
+
+        return frozenset(self._at_each_site(put))
 
     @contextmanager
     def _replicator(

@@ -189,8 +189,8 @@ def test_the_leader_killed_in_every_wave_is_replaced_and_nothing_takes_twice(
     with load(nation, 20, "--all") as placed:
         process = nation.start(*BACK, "-o", "json")
         try:
-            await_that(lambda: is_under_way(nation, process), 30)
-            waves = kill_in_every_wave(nation, chance)
+            operation_id = await_begun(nation, process)
+            waves = kill_in_every_wave(nation, operation_id, chance)
             out, err = process.communicate(timeout=300)
         finally:
             process.kill()
@@ -207,18 +207,25 @@ def sys_print(text: str) -> None:
     print(text)  # noqa: T201 - a test's own output
 
 
-def is_under_way(nation: Desk, process: subprocess.Popen[str]) -> bool:
-    """Say whether the change asked for was accepted; a command that has ended was refused."""
-    assert process.poll() is None, process.communicate()[1]
-    return bool(nation.read("status")["operations"])
+def await_begun(nation: Desk, process: subprocess.Popen[str]) -> str:
+    """Wait until what a command asks for is under way; return the operation's id."""
+    found: list[str] = []
+
+    def begun() -> bool:
+        assert process.poll() is None, process.communicate()[1]
+        found.extend(one["id"] for one in nation.read("status")["operations"])
+        return bool(found)
+
+    await_that(begun, 30)
+    return found[0]
 
 
-def kill_in_every_wave(nation: Desk, chance: random.Random) -> int:
+def kill_in_every_wave(nation: Desk, operation_id: str, chance: random.Random) -> int:
     """Kill the leading agent once in each wave, when one or two more targets have begun."""
     wave, waves = 1, 2
     while wave <= waves:
-        waves = await_wave(nation, wave)
-        await_changes(nation, wave, chance.randrange(1, 3))
+        waves = await_wave(nation, operation_id, wave)
+        await_changes(nation, operation_id, wave, chance.randrange(1, 3))
         leader = nation.leader()
         os.kill(nation.pid(f"agent-{leader}"), signal.SIGKILL)
         nation.await_leader(other_than=leader)
@@ -227,14 +234,15 @@ def kill_in_every_wave(nation: Desk, chance: random.Random) -> int:
     return waves
 
 
-def await_changes(nation: Desk, wave: int, more: int) -> None:
+def await_changes(nation: Desk, operation_id: str, wave: int, more: int) -> None:
     """Wait until some more targets have begun, or the wave is over."""
     before = changes(nation)
 
     def come() -> bool:
-        ended = nation.last_operation()["outcomes"]
-        over = all(one["ended_at"] for one in ended if one["wave"] == wave)
-        return over or changes(nation) >= before + more
+        if changes(nation) >= before + more:
+            return True
+        ended = nation.read("operation", "show", operation_id)["outcomes"]
+        return all(one["ended_at"] for one in ended if one["wave"] == wave)
 
     await_that(come, 60)
 
@@ -244,12 +252,12 @@ def changes(nation: Desk) -> int:
     return sum(len(tokens) for tokens in applied(nation).values())
 
 
-def await_wave(nation: Desk, wave: int) -> int:
+def await_wave(nation: Desk, operation_id: str, wave: int) -> int:
     """Wait until a wave has begun; return how many there are."""
     found: list[dict[str, Any]] = []
 
     def begun() -> bool:
-        found.append(nation.last_operation())
+        found.append(nation.read("operation", "show", operation_id))
         return any(step["wave"] == wave for step in found[-1]["steps"])
 
     await_that(begun, 120)
