@@ -156,25 +156,6 @@ def test_without_namespaces_the_lab_runs_on_loopback(
     assert traces(spare) == []
 
 
-def test_a_larger_lab_serves_all_its_samus(spare: Lab) -> None:
-    """Twelve SAMUs: every one is answered on each path; `up` keeps the size or says what to do."""
-    spare.up(agents=False, samus=12)
-    again = Lab(spare.place.name)
-    again.up(agents=False)
-    assert again.inventory == spare.place.root / "inventory"
-    with pytest.raises(RefusedError, match="has 12 SAMUs"):
-        again.up(agents=False, samus=3)
-    numbers = {samu.samu_id: samu.test_number for samu in again.place.samus}
-    for samu_id in numbers:
-        set_mode(again, "backup", samu_id)
-        arm(again, samu_id=samu_id)
-    records = again.calls(rate_per_s=48, duration_s=1, hold_ms=0, samus=numbers)
-    assert {r.answered_by for r in records} == {f"backup;samu={samu_id}" for samu_id in numbers}
-    assert tally(records).misrouted == 0
-    again.down()
-    assert len(again.place.samus) == len(Lab(spare.place.name).place.samus) == 3
-
-
 def test_an_unarmed_gateway_answers_503(lab: Lab) -> None:
     """A gateway is unarmed when the lab comes up, and refuses new calls until armed."""
     address = NIMES.gateway.address(lab.place.prefix)

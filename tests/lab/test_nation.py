@@ -100,6 +100,15 @@ def check_once(nation: Desk) -> None:
         assert tokens == sorted(tokens), host
 
 
+def test_a_lab_keeps_its_size(nation: Desk) -> None:
+    """It has an inventory of its own; another `up` of another size is refused, and says why."""
+    many = os.environ.get("SISAMU_NATION", "12")
+    assert len(samus(nation)) == int(many)
+    assert nation.lab.inventory == nation.lab.place.root / "inventory"
+    refused = nation.run("lab", "up", "--samus", "5", code=3).stderr
+    assert f"has {many} SAMUs" in refused
+
+
 def test_a_canary_that_fails_stops_it_before_anybody_else(nation: Desk, nominal: None) -> None:
     """The first SAMU's gateway refuses calls: held, and no other target was sent anything."""
     canary, *others = samus(nation)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -270,51 +269,60 @@ def choices(run: Run) -> dict[str, str]:
     return {event["samu"]: event["to"] for event in run.of("choice")}
 
 
+OUT, IN = ["backup", "degraded"], ["degraded", "backup"]
+
+
 @pytest.mark.parametrize(
-    ("order", "dead", "unenrolled", "to", "why"),
+    ("order", "dead", "well", "refusing", "silent"),
     [
-        (["backup", "degraded"], (), (), "backup", "backup is proved"),
-        (["backup", "degraded"], (), ("samu-300",), "degraded", "backup refuses calls; degraded"),
-        (["backup", "degraded"], ("samu-300",), (), "degraded", "backup is silent; degraded is"),
-        (["degraded", "backup"], (), (), "degraded", "degraded is proved"),
-        (["degraded", "backup"], ("ccs-*",), (), "backup", "degraded is silent; backup is proved"),
-        (["degraded", "backup"], ("desks",), (), "backup", "degraded refuses calls; backup is"),
-        (["degraded", "backup"], ("ccs-*",), ("samu-300",), "degraded", "taken unproved"),
-        (["degraded", "backup"], ("ccs-*", "samu-300"), (), "backup", "backup is taken unproved"),
-        (["nominal", "backup"], ("npl-*", "phones"), (), "nominal", "nominal is taken unproved"),
-        (["backup", "degraded"], ("desks",), ("samu-300",), "", "left where it is"),
+        (OUT, (), "backup is proved",
+         "backup refuses calls; degraded is proved", "backup is silent; degraded is proved"),
+        (OUT, ("desks",), "backup is proved",
+         "backup refuses calls; degraded refuses calls; left where it is",
+         "backup is silent; degraded refuses calls; backup is taken unproved"),
+        (IN, (), *["degraded is proved"] * 3),
+        (IN, ("ccs-*",), "degraded is silent; backup is proved",
+         "degraded is silent; backup refuses calls; degraded is taken unproved",
+         "degraded is silent; backup is silent; backup is taken unproved"),
+        (IN, ("desks",), "degraded refuses calls; backup is proved",
+         "degraded refuses calls; backup refuses calls; left where it is",
+         "degraded refuses calls; backup is silent; backup is taken unproved"),
+        (["nominal", "backup"], ("npl-*", "phones"),
+         *["nominal is silent; backup refuses calls; nominal is taken unproved"] * 2,
+         "nominal is silent; backup is silent; backup is taken unproved"),
     ],
+    ids=["out", "out, no desks", "in", "in, no call servers", "in, no desks", "no platform"],
 )  # fmt: skip
-def test_a_rescue_takes_the_first_path_that_is_proved(
-    order: list[str], dead: tuple[str, ...], unenrolled: tuple[str, ...], to: str, why: str,
-    targets: Lab,
-) -> None:  # fmt: skip
-    """Else the last that does not refuse calls; a SAMU whose every path refuses stays."""
-    for host in unenrolled:
-        forget_fence(targets, host)
-    with stopped(targets, *dead) if dead else nullcontext():
-        run = run_playbook(targets, "failover", samus="300", order=order, token="5.1", **SOON)
-    (told,) = run.of("choice")
-    assert (told["samu"], told["host"], told["to"]) == ("300", "samu-300", to)
-    assert why in told["why"]
-    assert routed(targets) == [(to or "nominal",) * 2] * 2
-    proved = "proved by a test call" in why or "is proved" in told["why"]
-    assert (run.code == 0) is proved, run.output
-    if order[0] == to != "backup" and proved:
-        assert "samu-300" not in dict(run.fences())  # it was not needed, and is left alone
+def test_a_rescue_takes_the_first_path_that_each_samus_own_calls_prove(
+    order: list[str], dead: tuple[str, ...], well: str, refusing: str, silent: str, targets: Lab
+) -> None:
+    """Else the last that does not refuse calls; a SAMU whose every path refuses stays.
 
-
-def test_each_samu_is_rescued_by_what_its_own_calls_prove(targets: Lab) -> None:
-    """A dead gateway sends its SAMU to the desks and holds up nobody; the others go to backup."""
-    with stopped(targets, "samu-680"):
+    SAMU 300's gateway is well, that of 680 refuses for want of a fence, that of 120 is dead: no
+    SAMU holds up another.
+    """
+    forget_fence(targets, "samu-680")
+    expected = {"300": well, "680": refusing, "120": silent}
+    with stopped(targets, "samu-120", *dead):
         run = run_playbook(
-            targets, "failover", samus=["300", "680", "120"], order=["backup", "degraded"],
-            token="5.1", **SOON,
-        )  # fmt: skip
-    assert run.code == 0, run.output
-    assert choices(run) == {"300": "backup", "680": "degraded", "120": "backup"}
-    assert routed(targets, "680") == [ON_DEGRADED] * 2
-    assert routed(targets) == routed(targets, "120") == [ON_BACKUP] * 2
+            targets, "failover", samus=list(expected), order=order, token="5.1", **SOON
+        )
+    told = {e["samu"]: e["why"].removesuffix(" by a test call") for e in run.of("choice")}
+    assert told == expected
+    assert {(e["samu"], e["host"]) for e in run.of("choice")} == {
+        (s, f"samu-{s}") for s in expected
+    }
+    taken = {
+        s: "" if "left" in why else why.split("; ")[-1].split()[0] for s, why in expected.items()
+    }
+    assert choices(run) == taken
+    for samu_id, to in taken.items():
+        assert routed(targets, samu_id) == [(to or "nominal",) * 2] * 2
+    assert (run.code == 0) is all(why.endswith("is proved") for why in expected.values()), (
+        run.output
+    )
+    if set(taken.values()) == {"degraded"} == {order[0]}:
+        assert not [host for host, _ in run.fences() if host not in ROUTERS]  # none was needed
     assert run.seconds < 15
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +23,9 @@ ASIDE = tuple(word for rule in BROKEN for word in ("--override", rule))
 
 
 @pytest.fixture(autouse=True)
-def whole(ruled: Desk) -> Iterator[None]:
-    """Every test finds every program running and a leader, and leaves no link cut."""
-    yield
+def whole(ruled: Desk) -> None:
+    """Every test finds every program running, no link cut and a leader."""
     ruled.lab.heal()
-    ruled.run("chaos", "heal")
     ruled.lab.start(("*",))
     await_that(lambda: missing_from_cluster(ruled.lab.place) == "", 30)
     ruled.await_leader()

@@ -93,7 +93,7 @@ def test_one_kill_at_every_moment(tmp_path: Path, helper: ModuleType) -> None:
 
     moments = count_moments(make)
     assert moments > 40
-    for moment in range(1, moments + 1, 3):
+    for moment in range(1, moments + 1, 5):
         world = make()
         Axe(world, moment)
         operation = lead_through(world)

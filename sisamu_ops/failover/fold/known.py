@@ -12,7 +12,7 @@ from datetime import datetime
 from sisamu_ops.failover.fold.incidents import Incident
 from sisamu_ops.failover.fold.merged_log import MergedLog
 from sisamu_ops.failover.fold.modes import Confirmation, SamuMode
-from sisamu_ops.failover.fold.operation import Operation
+from sisamu_ops.failover.fold.operation import Operation, SamuEnd
 from sisamu_ops.failover.reading import DEFAULT_MODE
 from sisamu_ops.failover.request import Envelope, Verb
 from sisamu_ops.model.outcome import Outcome
@@ -105,6 +105,8 @@ class Known:
     leader_site: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
+    #: The operations each SAMU is part of, in the order of the journal.
+    by_samu: dict[str, list[Operation]] = field(default_factory=dict)
     reconciles: dict[str, int] = field(default_factory=dict)
     enrolments: dict[str, tuple[str, ...]] = field(default_factory=dict)
     intended: dict[str, str] = field(default_factory=dict)
@@ -184,6 +186,15 @@ class Known:
         if mode.mode == DEFAULT_MODE:
             self.confirmations.pop(samu_id, None)
 
+    def operations_of(self, samu_id: str, *, evacuates: bool) -> list[Operation]:
+        """Return the moves a SAMU is part of, or its evacuations, in the order of the journal."""
+        return [o for o in self.by_samu.get(samu_id, ()) if o.evacuates == evacuates]
+
+    def last_end(self, samu_id: str, *, evacuates: bool) -> SamuEnd | None:
+        """Return what became of a SAMU in its last move, or evacuation, that told."""
+        operations = reversed(self.operations_of(samu_id, evacuates=evacuates))
+        return next((o.ends[samu_id] for o in operations if samu_id in o.ends), None)
+
     def open_operation(self, samu_id: str) -> Operation | None:
         """Return the newest operation that has not settled a SAMU, or left it unknown.
 
@@ -193,10 +204,9 @@ class Known:
         return self._open(samu_id, evacuates=False) or self._open(samu_id, evacuates=True)
 
     def _open(self, samu_id: str, *, evacuates: bool) -> Operation | None:
-        for operation in reversed(self.operations.values()):
+        for operation in reversed(self.operations_of(samu_id, evacuates=evacuates)):
             end = operation.ends.get(samu_id)
-            told = samu_id in operation.samus and (end or operation.outcome is None)
-            if told and operation.evacuates == evacuates:
+            if end or operation.outcome is None:
                 return operation if end is None or end.outcome is Outcome.UNKNOWN else None
         return None
 
@@ -220,16 +230,9 @@ class Known:
     def wants(self, operation: Operation, samu_id: str) -> bool:
         """Say whether the journal still intends for a SAMU what an operation was asked for."""
         if operation.evacuates:
-            return not any(
-                self._supersedes(o, operation, samu_id) for o in self.operations.values()
-            )
+            others = self.operations_of(samu_id, evacuates=True)
+            return not any(_supersedes(o, operation, samu_id) for o in others)
         return self.intended_mode(samu_id) == operation.to
-
-    def _supersedes(self, later: Operation, operation: Operation, samu_id: str) -> bool:
-        """Say whether a later evacuation has its own word on a SAMU, begun or still to come."""
-        speaks = later.outcome is None or later.started_at(samu_id)
-        newer = later.evacuates and later.index > operation.index
-        return bool(newer and samu_id in later.samus and speaks)
 
     def standing_order(self, order: Sequence[str]) -> tuple[str, ...]:
         """Return sites in order of preference as leaders: one that is evacuated comes last."""
@@ -246,3 +249,9 @@ class Known:
             ),
             "",
         )
+
+
+def _supersedes(later: Operation, operation: Operation, samu_id: str) -> bool:
+    """Say whether a later evacuation has its own word on a SAMU, begun or still to come."""
+    speaks = later.outcome is None or later.started_at(samu_id)
+    return bool(later.index > operation.index and speaks)

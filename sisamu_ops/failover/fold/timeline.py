@@ -20,7 +20,7 @@ from sisamu_ops.model.outcome import Outcome
 
 def paths_allowed(state: State) -> Callable[[str, int], frozenset[str]]:
     """Return what maps a SAMU and an instant (POSIX milliseconds) to its allowed paths."""
-    spans = {samu: _spans(state, samu) for o in state.operations.values() for samu in o.samus}
+    spans = {samu: _spans(state, samu) for samu in state.by_samu}
 
     def allowed(samu_id: str, at_ms: int) -> frozenset[str]:
         paths = frozenset({DEFAULT_MODE})
@@ -37,10 +37,11 @@ def _spans(state: State, samu_id: str) -> list[tuple[int, frozenset[str]]]:
     paths = frozenset({DEFAULT_MODE})
     spans = []
     # A merged log's operations come late into the journal, and were earlier.
-    for operation in sorted(state.operations.values(), key=lambda o: o.accepted_at):
+    moves = state.operations_of(samu_id, evacuates=False)
+    for operation in sorted(moves, key=lambda o: o.accepted_at):
         began = operation.started_at(samu_id)
         end = operation.ends.get(samu_id)
-        if not began or operation.evacuates:
+        if not began:
             continue
         before = paths
         paths = before | {operation.to, *operation.order}

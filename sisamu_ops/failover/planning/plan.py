@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sisamu_ops.failover.fold.operation import SamuEnd
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.planning.evacuation import asked_first, preferences
 from sisamu_ops.failover.planning.pacing import split_waves
@@ -211,10 +212,12 @@ def rescue_order(verb: Verb, to: str, mode_order: Sequence[str]) -> tuple[str, .
 
 def _is_there(state: State, samu_id: str, mode: ModeReading, to: str) -> bool:
     """Say whether a SAMU is where it shall be, by the last word on it and by every router."""
-    moves = [o for o in state.operations.values() if not o.evacuates]
-    ends = [o.ends[samu_id] for o in moves if samu_id in o.ends]
-    settled = bool(ends) and (ends[-1].outcome, ends[-1].to) == (Outcome.DONE, to)
+    settled = _ended_on(state.last_end(samu_id, evacuates=False), to)
     return settled and mode.mode.value == to == state.intended_mode(samu_id)
+
+
+def _ended_on(end: SamuEnd | None, to: str) -> bool:
+    return end is not None and (end.outcome, end.to) == (Outcome.DONE, to)
 
 
 def _prefers(
@@ -226,8 +229,7 @@ def _prefers(
     to: str,
 ) -> bool:
     """Say whether every router asks the wanted site first, by the last word and by reading."""
-    ends = [o.ends[samu_id] for o in state.operations.values() if o.evacuates and samu_id in o.ends]
-    return bool(ends) and (ends[-1].outcome, ends[-1].to) == (Outcome.DONE, to) and all(
+    return _ended_on(state.last_end(samu_id, evacuates=True), to) and all(
         target in readings
         and readings[target].value(samu_id, asked_first(platform, target)) == change[samu_id]
         for target, change in wanted.items()

@@ -21,7 +21,7 @@ from sisamu_ops.model.safety import Safety
 
 def samu_facts(samu: Samu, state: State, mode: ModeReading) -> dict[str, Any]:
     """Return what is known of one SAMU; `mode` as last read, `intended_mode` as journalled."""
-    last = [o for o in state.operations.values() if samu.samu_id in o.samus]
+    last = state.by_samu.get(samu.samu_id)
     return {
         "id": samu.samu_id,
         "name": samu.name,

@@ -41,6 +41,8 @@ class Progress:
     ended: str = ""
     _began: dict[int, datetime] = field(default_factory=dict)
     _took: dict[int, timedelta] = field(default_factory=dict)
+    #: The SAMUs each target carries; only of one that carries a single one its line is told.
+    _carried: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def concerns(self, entry: Entry) -> bool:
         """Say whether an entry is one of this operation or request."""
@@ -93,16 +95,16 @@ class Progress:
         self.wave = data.get("wave", 0)
         self._began.setdefault(self.wave, now)
         self.held, self.doing = "", f"moving wave {self.wave + 1} of {self.waves}"
-        for change in data["targets"].values():
+        for target, change in data["targets"].items():
+            self._carried[target] = tuple(change)
             for samu in change:
                 self.lines[samu].state = MOVING
 
     def _step_outcome(self, data: Mapping[str, Any], now: datetime) -> None:
         del now
-        told = f"{data['target']} {data['outcome']}"
-        for line in self.lines.values():
-            if line.state == MOVING and data["target"].endswith(f"-{line.samu_id}"):
-                line.detail = told
+        carried = self._carried.get(data["target"], ())
+        if len(carried) == 1 and self.lines[carried[0]].state == MOVING:
+            self.lines[carried[0]].detail = f"{data['target']} {data['outcome']}"
 
     def _call_proved(self, data: Mapping[str, Any], now: datetime) -> None:
         del now
