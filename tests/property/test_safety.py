@@ -169,8 +169,8 @@ def states(draw: st.DrawFn) -> State:
     found = [draw(operations(number)) for number in range(count)]
     samu, mode = st.sampled_from([*SAMUS, "gone"]), st.sampled_from(MODES)
     times = st.dictionaries(st.sampled_from(["degraded", "backup"]), moments.map(rfc3339))
-    return State(
-        epoch=9, paused=draw(st.booleans()), operations={o.operation_id: o for o in found},
+    state = State(
+        epoch=9, paused=draw(st.booleans()),
         intended=draw(st.dictionaries(samu, mode)),
         evacuated=draw(st.dictionaries(st.sampled_from(TELEPHONY), st.sampled_from(TELEPHONY))),
         proved=draw(st.dictionaries(samu, times)),
@@ -178,6 +178,9 @@ def states(draw: st.DrawFn) -> State:
         modes=draw(st.dictionaries(samu, st.sampled_from([on_backup(), on_backup("a")]))),
         held=draw(st.dictionaries(st.sampled_from(ROUTERS), st.sampled_from([Token(1, 1), LATER]))),
     )  # fmt: skip
+    for operation in found:
+        state.add_operation(operation)
+    return state
 
 
 @st.composite

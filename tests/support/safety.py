@@ -164,7 +164,7 @@ def an_operation(facts: Facts, verb: Verb, **changes: Any) -> Operation:
         "accepted_at": rfc3339(NOW - 2 * HOUR), "targets": {}, "previous": {},
     }  # fmt: skip
     operation = Operation(**fields | changes)
-    facts.state.operations[operation.operation_id] = operation
+    facts.state.add_operation(operation)
     return operation
 
 

@@ -265,11 +265,13 @@ def test_a_move_does_not_settle_an_evacuation_nor_it_a_move() -> None:
     lost = an_evacuation(outcome=Outcome.UNKNOWN, ends={"300": end})
     done = SamuEnd(outcome=Outcome.DONE, to="backup", moved=True)
     rescue = a_rescue(an_evacuation(), index=9, ends={"300": done}, outcome=Outcome.DONE)
-    state = State(operations={"one": lost, "two": rescue})
+    state = State()
+    state.add_operation(lost)
+    state.add_operation(replace(rescue, operation_id="another"))
     assert state.open_operation("300") is lost
     assert state.unknown() == [lost]
     again = an_evacuation(index=10, ends={"300": replace(done, to="lyon")}, outcome=Outcome.DONE)
-    state.operations["three"] = again
+    state.add_operation(replace(again, operation_id="yet another"))
     assert (state.open_operation("300"), state.unknown()) == (None, [])
     assert (state.wants(lost, "300"), state.wants(again, "300")) == (False, True)
 

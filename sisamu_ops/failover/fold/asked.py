@@ -71,7 +71,7 @@ def begin(state: Known, entry: Entry, verb: Verb) -> None:
     data = data_of(entry)
     samus, token = tuple(data["samus"]), Token(entry.epoch, entry.index)
     request = data["request"]
-    operation = state.operations[data["id"]] = Operation(
+    operation = Operation(
         operation_id=data["id"], verb=verb, samus=samus, to=data["to"],
         principal=request["principal"], reason=data["reason"], plan=data["plan"],
         index=entry.index, accepted_at=entry.time, targets=data["changes"],
@@ -83,8 +83,7 @@ def begin(state: Known, entry: Entry, verb: Verb) -> None:
         bridge=data.get("bridge", ""), overrides=tuple(data.get("overrides", ())),
         site=data.get("site", ""),
     )  # fmt: skip
-    for samu_id in samus:
-        state.by_samu.setdefault(samu_id, []).append(operation)
+    state.add_operation(operation)
     if verb is Verb.EVACUATE:
         return  # no mode is meant to change
     if verb is Verb.FAILOVER:

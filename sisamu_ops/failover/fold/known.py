@@ -186,6 +186,12 @@ class Known:
         if mode.mode == DEFAULT_MODE:
             self.confirmations.pop(samu_id, None)
 
+    def add_operation(self, operation: Operation) -> None:
+        """Note an operation, by its id and by each of its SAMUs."""
+        self.operations[operation.operation_id] = operation
+        for samu_id in operation.samus:
+            self.by_samu.setdefault(samu_id, []).append(operation)
+
     def operations_of(self, samu_id: str, *, evacuates: bool) -> list[Operation]:
         """Return the moves a SAMU is part of, or its evacuations, in the order of the journal."""
         return [o for o in self.by_samu.get(samu_id, ()) if o.evacuates == evacuates]
