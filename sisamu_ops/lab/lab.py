@@ -148,6 +148,7 @@ class Lab:
             if agents:
                 progress("agents")
                 self._start([one for one in self.programs if one.is_agent])
+            self._await_database()
 
     def down(self, progress: Callable[[str], None] = lambda _: None) -> None:
         """Remove every process, namespace, rule and file of the lab; nothing there is fine."""
@@ -254,9 +255,16 @@ class Lab:
         _make_sshd_directory(self.place.root)
         config = write_supervisor_config(self.place, self.programs)
         start_supervisor(self.place, config)
-        self._start([one for one in self.programs if not one.is_agent])
+        servers = [one for one in self.programs if not one.is_agent]
+        start_programs(self.place, [one.name for one in servers])
+        # No other program needs the database: it joins while those that need nobody go on.
+        await_ready(self.place, [one for one in servers if not one.sql], self._ready_s)
         if not read_cuts(self.place):
             await_ensemble(self.place, self._ready_s)
+
+    def _await_database(self) -> None:
+        await_ready(self.place, [one for one in self.programs if one.sql], self._ready_s)
+        if not read_cuts(self.place):
             await_cluster(self.place, self._ready_s)
             settle_database(self.place)
 

@@ -47,7 +47,7 @@ def led_lab(fixture: str, suffix: str, *up: str, settings: Mapping[str, str]) ->
 def desk() -> Iterator[Desk]:
     """One led lab for the session: of 3 SAMUs, or SISAMU_DESK_SAMUS of them, up to all 102."""
     many = os.environ.get("SISAMU_DESK_SAMUS", "3")
-    with led_lab("desk", "Led", "--samus", many, settings={}) as led:
+    with led_lab("desk", "Led", "--samus", many, settings=SHORT) as led:
         yield led
 
 

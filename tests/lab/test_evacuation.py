@@ -53,7 +53,7 @@ def asked_first(desk: Desk, router: str) -> set[str]:
 
 def await_calls(desk: Desk) -> None:
     """Wait until each router has had as many transactions as the calls in progress have left."""
-    wanted = {router: transactions(desk.lab, router) + 30 for router in ROUTER_NAMES}
+    wanted = {router: transactions(desk.lab, router) + 20 for router in ROUTER_NAMES}
     await_that(lambda: all(transactions(desk.lab, r) >= n for r, n in wanted.items()))
 
 

@@ -71,6 +71,20 @@ def test_there_and_back_loses_no_call(desk: Desk, nominal: None) -> None:
     assert placed.figures["answered_nominal"] > 0
 
 
+def test_a_plan_tells_what_check_mode_foresees_and_what_it_cannot(
+    desk: Desk, nominal: None
+) -> None:
+    """Ansible's check mode reads every target; what depends on a call is listed, and exits 6."""
+    plan = desk.read("switchover", "plan", "--samu", "300", "--check", code=6)
+    check = plan["check"]
+    assert plan["allowed"] and check["complete"] and not check["problems"]
+    assert {one["host"] for one in check["changes"]} == {"otn-paris", "otn-lyon", "samu-300"}
+    assert {one["what"] for one in check["not_evaluated"]} == {
+        f"test calls by {via} for SAMU 300" for via in ("gateway", "router")
+    }
+    assert modes(desk.lab) == NOMINAL
+
+
 def test_a_dead_platform_is_left_for_backup(desk: Desk, nominal: None) -> None:
     """With every platform instance killed, failover ends done and calls are answered again."""
     desk.lab.stop(("npl-*",), kill=True)

@@ -50,20 +50,21 @@ def healthy(request: pytest.FixtureRequest) -> Iterator[None]:
             assert "backup" not in modes and "degraded" not in modes
 
 
-@pytest.fixture
-def spare(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A second lab beside the session's, to crash and remove; gone afterwards.
+@pytest.fixture(scope="module")
+def spare(lab: Lab) -> Iterator[Lab]:
+    """A second lab beside the session's, to crash and remove; up or down, as a test left it.
 
     It leaves the temporary tables of the machine's other databases alone: a starting mariadbd
     deletes all that it finds in its temporary directory.
     """
-    monkeypatch.delenv("SISAMU_LAB_ROOT", raising=False)
     other = Lab(f"{lab.place.name[:12]}B")
     anothers_table = Path(gettempdir()) / f"#sql-temptable-{os.getpid()}-1-1.MAI"
     anothers_table.touch()
     shutil.chown(anothers_table, "mysql")
     try:
-        yield other
+        with pytest.MonkeyPatch.context() as patched:
+            patched.delenv("SISAMU_LAB_ROOT", raising=False)
+            yield other
         assert anothers_table.exists()
     finally:
         anothers_table.unlink(missing_ok=True)
@@ -79,21 +80,6 @@ def test_up_again_changes_nothing(lab: Lab) -> None:
     lab.up(agents=False)
     assert lab.status() == before
     assert (host_key.read_bytes(), modes.read_bytes()) == kept
-
-
-def test_down_leaves_nothing(spare: Lab) -> None:
-    """After `down` there is no process, namespace, mount or file; another `down` is fine.
-
-    Nor when faults stand: a disk shown as full, a server stopped, each with a healer.
-    """
-    spare.up(agents=False)
-    for fault in ("disk-full lille", "slow-zookeeper paris"):
-        inject(spare, parse_fault(fault), 20)
-    assert {trace.split()[0] for trace in traces(spare)} >= {"namespace", "process", "file"}
-    assert any("overlay" in trace for trace in traces(spare))
-    spare.down()
-    assert traces(spare) == []
-    spare.down()
 
 
 @pytest.mark.parametrize(
@@ -139,6 +125,21 @@ def test_up_replaces_a_dead_supervisor(spare: Lab) -> None:
     spare.up(agents=False)
     programs = [one for one in spare.status().programs if not one.name.startswith("agent")]
     assert all(one.running and one.pid not in before for one in programs)
+
+
+def test_down_leaves_nothing(spare: Lab) -> None:
+    """After `down` there is no process, namespace, mount or file; another `down` is fine.
+
+    Nor when faults stand: a disk shown as full, a server stopped, each with a healer.
+    """
+    spare.up(agents=False)
+    for fault in ("disk-full lille", "slow-zookeeper paris"):
+        inject(spare, parse_fault(fault), 20)
+    assert {trace.split()[0] for trace in traces(spare)} >= {"namespace", "process", "file"}
+    assert any("overlay" in trace for trace in traces(spare))
+    spare.down()
+    assert traces(spare) == []
+    spare.down()
 
 
 def test_without_namespaces_the_lab_runs_on_loopback(

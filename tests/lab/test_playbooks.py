@@ -284,14 +284,11 @@ OUT, IN = ["backup", "degraded"], ["degraded", "backup"]
         (IN, ("ccs-*",), "degraded is silent; backup is proved",
          "degraded is silent; backup refuses calls; degraded is taken unproved",
          "degraded is silent; backup is silent; backup is taken unproved"),
-        (IN, ("desks",), "degraded refuses calls; backup is proved",
-         "degraded refuses calls; backup refuses calls; left where it is",
-         "degraded refuses calls; backup is silent; backup is taken unproved"),
         (["nominal", "backup"], ("npl-*", "phones"),
          *["nominal is silent; backup refuses calls; nominal is taken unproved"] * 2,
          "nominal is silent; backup is silent; backup is taken unproved"),
     ],
-    ids=["out", "out, no desks", "in", "in, no call servers", "in, no desks", "no platform"],
+    ids=["out", "out, no desks", "in", "in, no call servers", "no platform"],
 )  # fmt: skip
 def test_a_rescue_takes_the_first_path_that_each_samus_own_calls_prove(
     order: list[str], dead: tuple[str, ...], well: str, refusing: str, silent: str, targets: Lab
