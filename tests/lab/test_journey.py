@@ -205,7 +205,7 @@ def test_a_woken_leader_is_refused_by_the_target(desk: Desk, nominal: None) -> N
         ["ip", "netns", "exec", f"{place.name}-paris", str(SISAMU), "-i", "inventories/lab",
          "agent", "run", "--site", "paris", "--home", str(home)],
         cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=os.environ | {"SISAMU_LAB_NAME": place.name, "SISAMU_GUARD_DISARMED": "1"},
+        env=os.environ | desk.environment | {"SISAMU_GUARD_DISARMED": "1"},
     )  # fmt: skip
     try:
         assert desk.await_leader()["leader"]["site"] == "paris"
