@@ -100,9 +100,8 @@ class Desk:
 
     def _glance(self) -> dict[str, Any]:
         samus = list(self.platform.samus.values())
-        with ThreadPoolExecutor(
-            max_workers=1
-        ) as aside:  # what cannot be reached costs its time once
+        # Whatever cannot be reached is waited for once, not one after the other.
+        with ThreadPoolExecutor(max_workers=1) as aside:
             read = aside.submit(self._read_modes, samus)
             glance = self.record.glance()
         view, leader, modes = glance.view, glance.leader, read.result()

@@ -23,6 +23,7 @@ from sisamu_ops.failover.fold.timeline import paths_allowed
 from sisamu_ops.failover.planning.evacuation import (
     check_refuge,
     check_sites,
+    is_signed,
     preferences,
     signature,
 )
@@ -196,6 +197,29 @@ def test_each_router_answers_by_whom_it_asks() -> None:
     )  # fmt: skip
     assert judge_preference(operation, "300", "nominal", wanted=True).outcome is Outcome.DONE
     assert signature("300", "nominal", "paris") == "nominal;instance=paris"
+
+
+@pytest.mark.parametrize(
+    ("said", "mode", "site", "signed"),
+    [
+        ("nominal;instance=paris", "nominal", "", True),
+        ("nominal;instance=paris", "nominal", "lyon", False),
+        ("nominal;instance=paris-2", "nominal", "paris", False),
+        ("degraded;samu=300;site=lyon", "degraded", "", True),
+        ("degraded;samu=300;site=lyon", "degraded", "lyon", True),
+        ("degraded;samu=300;site=lyon", "degraded", "paris", False),
+        ("backup;samu=300", "backup", "paris", True),
+        ("backup;samu=3000", "backup", "", False),
+        ("backup;samu=680", "backup", "", False),
+        ("backups", "backup", "", False),
+        ("", "nominal", "", False),
+    ],
+)
+def test_an_answer_is_known_by_its_whole_signature(
+    said: str, mode: str, site: str, signed: bool
+) -> None:
+    """Without a site any site's will do; another SAMU's, or one that begins alike, will not."""
+    assert is_signed(said, signature("300", mode, site)) is signed
 
 
 # --- the fold -----------------------------------------------------------------------------------

@@ -93,6 +93,18 @@ def test_held_the_picture_says_why_and_how_to_go_on() -> None:
     assert lines[-1] == f"now: sisamu operation resume {ID} --reason TEXT"
 
 
+def test_a_target_of_one_samu_tells_that_samus_line() -> None:
+    """Whatever it is called; a router that carries two tells neither."""
+    targets = {"gate-a": {"300": "armed"}, "otn-paris": {"300": "backup", "680": "backup"}}
+    begun = ("step.started", {"wave": 1, "targets": targets})
+    for target in targets:
+        outcome = ("step.outcome", {"target": target, "outcome": "done"})
+        progress = after(ACCEPTED, begun, outcome)
+        told = {s: line.detail for s, line in progress.lines.items()}
+        assert told["300"] == ("gate-a done" if target == "gate-a" else "")
+        assert told["680"] == ""
+
+
 def test_a_hundred_samus_fit_on_a_screen() -> None:
     """Those in trouble have a line each; the others are counted."""
     samus = [f"{number:03d}" for number in range(102)]
