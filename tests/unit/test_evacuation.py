@@ -300,6 +300,29 @@ def test_a_move_does_not_settle_an_evacuation_nor_it_a_move() -> None:
     assert (state.wants(lost, "300"), state.wants(again, "300")) == (False, True)
 
 
+def test_an_evacuation_that_never_came_to_a_samu_says_nothing_of_it() -> None:
+    """What was wanted before is still wanted, once it has ended; until then it may come."""
+    state, earlier = State(), an_evacuation(index=5)
+    later = replace(an_evacuation(index=9), operation_id="evacuate-2", steps=[])
+    state.add_operation(earlier)
+    state.add_operation(later)
+    assert not state.wants(earlier, "300")
+    later.outcome = Outcome.FAILED
+    assert state.wants(earlier, "300")
+
+
+def test_the_last_word_on_a_samu_is_that_of_its_newest_move() -> None:
+    """Of moves and of evacuations apart; one that told nothing of it is passed over."""
+    state = State()
+    words = [("backup", True), ("nominal", True), ("degraded", False)]
+    for number, (to, told) in enumerate(words):
+        end = {"300": SamuEnd(outcome=Outcome.DONE, to=to, moved=True)} if told else {}
+        rescue = a_rescue(an_evacuation(), index=number, ends=end)
+        state.add_operation(replace(rescue, operation_id=f"rescue-{number}"))
+    found = state.last_end("300", evacuates=False)
+    assert (found and found.to, state.last_end("300", evacuates=True)) == ("nominal", None)
+
+
 def a_rescue(operation: Operation, **changes: Any) -> Operation:
     return replace(operation, verb=Verb.FAILOVER, to="backup", site="", **changes)
 

@@ -50,6 +50,21 @@ def test_a_check_that_cannot_begin_has_failed_and_is_not_begun_again(tmp_path: P
     assert check.left_armed == {}
 
 
+@pytest.mark.parametrize("verb", [Verb.FAILOVER, Verb.CHECK])
+def test_where_another_site_stands_it_is_left_to_that_one(verb: Verb, tmp_path: Path) -> None:
+    """Nothing is called failed: whoever leads next has a disk of its own."""
+    world: World = make_world(tmp_path)
+    world.standing = frozenset({"local", "lyon"})
+    world.playbooks.no_room_for = {CHECK, PLAYBOOKS[Verb.FAILOVER]}
+    request = world.ask(verb, samus=["300"], to="backup").request_id
+    with pytest.raises(DiskError):
+        world.lead_until_idle()
+    assert request not in world.state().finished
+    world.playbooks.no_room_for = set()
+    world.lead_until_idle()
+    assert request in world.state().finished
+
+
 @pytest.mark.parametrize("name", ["runs", f"runs/{RUN.operation}-{RUN.token}/ansible.log"])
 def test_a_run_that_cannot_write_its_files_is_not_begun(name: str, tmp_path: Path) -> None:
     """Neither the directory of the run nor its log: no process is started."""
