@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -26,11 +26,11 @@ from sisamu_ops.model.errors import (
     DiskError,
     LeadershipError,
     RefusedError,
-    SisamuError,
 )
 
 if TYPE_CHECKING:
     from sisamu_ops.agent import SiteAgent
+    from sisamu_ops.app.signing import Signing
     from sisamu_ops.break_glass import BreakGlass
     from sisamu_ops.desk import Desk
     from sisamu_ops.doctor import Check
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sisamu_ops.doors.ssh import SshTargets
     from sisamu_ops.failover.answering.in_force import Rules
     from sisamu_ops.failover.ports import DatabaseWord, Experiments
-    from sisamu_ops.failover.request import Approval, Envelope, Request
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
     from sisamu_ops.journal.port import ReplicaFiles
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from sisamu_ops.lab.lab import Lab
     from sisamu_ops.leadership.port import Coordination
     from sisamu_ops.model.condition import Problem
-    from sisamu_ops.model.platform import Certificate, Credentials, Platform, Site
+    from sisamu_ops.model.platform import Certificate, Credentials, Platform
     from sisamu_ops.quorum.provider import Provider
     from sisamu_ops.record import Record
     from sisamu_ops.term import Neighbours
@@ -137,7 +136,7 @@ class App:
             platform=self.platform,
             record=self.record,
             targets=self.targets(self.identity),
-            sign=self.sign,
+            sign=self.signing.sign,
             now=utc_now,
             ansible_playbook=self._ansible_playbook(),
             rules=self.rules,
@@ -184,7 +183,7 @@ class App:
         with tempfile.TemporaryDirectory(prefix="sisamu-") as directory:
             return Doctor(
                 platform=self.platform,
-                principal=self._principal,
+                principal=self.signing.principal,
                 connect=self.connect,
                 sites_reached=lambda: self.copy_replicas(Path(directory)),
                 read_targets=lambda: self.targets(self.identity).read(self.platform.targets),
@@ -384,31 +383,9 @@ class App:
         """Copy the replica of every site that answers; return where each copy is."""
         if self.is_local:
             return {LOCAL_SITE: self.state_dir / "journal"}
-        from sisamu_ops.doors.ssh import fetch_directory
+        from sisamu_ops.app.replicas import copy_replicas
 
-        key, known_hosts = self.identity, self.platform.policy.known_hosts
-
-        def copy(site: Site) -> None:
-            fetch_directory(
-                site.address, "root", str(site.home / "journal"), destination / site.site_id,
-                key=key, known_hosts=known_hosts,
-            )  # fmt: skip
-
-        return {site: destination / site for site in self._at_each_site(copy)}
-
-    def _at_each_site(self, do: Callable[[Site], object]) -> list[str]:
-        """Do something at every site at the same time; return those where it could be done."""
-
-        def is_done(site: Site) -> bool:
-            with suppress(SisamuError):  # the site is missing from the answer, which says it
-                do(site)
-                return True
-            return False
-
-        sites = self.platform.sites
-        with ThreadPoolExecutor(max_workers=len(sites)) as pool:
-            done = pool.map(is_done, sites.values())
-            return [site for site, well in zip(sites, done, strict=True) if well]
+        return copy_replicas(self.platform, self.identity, destination)
 
     def _replicas(self) -> dict[str, Callable[[], AbstractContextManager[ReplicaFiles]]]:
         """Return, by site, how its replica is read where it is."""
@@ -424,65 +401,17 @@ class App:
 
     def open_replica(self, site_id: str, key: Path) -> AbstractContextManager[ReplicaFiles]:
         """Read the replica of a site over SFTP, file by file as they are needed."""
-        from sisamu_ops.doors.ssh import open_files
+        from sisamu_ops.app.replicas import open_replica
 
-        site, known_hosts = self.platform.sites[site_id], self.platform.policy.known_hosts
-        source = str(site.home / "journal")
-        return open_files(site.address, "root", source, key=key, known_hosts=known_hosts)
+        return open_replica(self.platform, site_id, key)
 
-    def sign(self, request: Request) -> Envelope:
-        """Sign a request with the operator's key."""
-        from sisamu_ops.doors import openssh
-        from sisamu_ops.failover.request import NAMESPACE, Envelope
+    @cached_property
+    def signing(self) -> Signing:
+        """Return what signs as the operator, and knows who signed."""
+        from sisamu_ops.app.signing import Signing
 
-        document = request.document()
-        signature = openssh.sign(document, self.identity, NAMESPACE)
-        principal = self._signer(document, signature)
-        return Envelope(document=document.decode(), signature=signature, principal=principal)
-
-    def approve(self, document: bytes) -> Approval:
-        """Sign what somebody else asks; RefusedError for a key that nobody knows."""
-        from sisamu_ops.doors import openssh
-        from sisamu_ops.failover.request import VOTE_NAMESPACE, Approval
-
-        signature = openssh.sign(document, self.identity, VOTE_NAMESPACE)
-        principal = self._signer(document, signature)
-        if not principal:
-            raise RefusedError(
-                "your key is not among the allowed signers: your approval would not count",
-                place=str(self.platform.policy.allowed_signers),
-                remedy="name another key with --identity",
-            )
-        return Approval(principal=principal, signature=signature)
-
-    def named(self, envelope: Envelope) -> Envelope:
-        """Return it with who signed it, where this machine knows and the other did not."""
-        if envelope.principal:
-            return envelope
-        principal = self._signer(envelope.document.encode(), envelope.signature)
-        return replace(envelope, principal=principal)
-
-    def verifies(self, document: bytes, signature: str, principal: str, namespace: str) -> bool:
-        """Say whether the allowed signers bear out who signed."""
-        from sisamu_ops.doors import openssh
-
-        signers = self.platform.policy.allowed_signers
-        return openssh.verify(document, signature, principal, namespace, signers)
-
-    def _signer(self, document: bytes, signature: str) -> str:
-        from sisamu_ops.doors import openssh
-
-        signers = self.platform.policy.allowed_signers
-        return openssh.find_principal(document, signature, signers)
-
-    def _principal(self) -> str:
-        """Return who the operator's key signs as, or an empty string."""
-        from sisamu_ops.doors import openssh
-        from sisamu_ops.failover.request import NAMESPACE
-
-        probe = b"not a request: sisamu doctor"
-        signature = openssh.sign(probe, self.identity, NAMESPACE)
-        return self._signer(probe, signature)
+        allowed = self.platform.policy.allowed_signers
+        return Signing(identity=lambda: self.identity, allowed_signers=allowed)
 
     def _ansible_playbook(self) -> str:
         """Return how another shell on this machine calls ansible-playbook."""
@@ -508,7 +437,7 @@ class App:
             connect=lambda: self.connect(self.platform.policy.session_timeout_ms / 1000, home),
             targets=self.targets(key),
             runner=self._playbooks(home, key),
-            signatures=self.verifies,
+            signatures=self.signing.verifies,
             now=utc_now,
             open_peer=lambda site: self.open_replica(site, key),
             certificate=partial(self._certificate, home),
@@ -544,24 +473,16 @@ class App:
         return self.policy_path.read_bytes()
 
     def _keep_artifacts(self, home: Path, key: Path, contents: Collection[bytes]) -> frozenset[str]:
-        """Keep artifacts beside this replica and, over SSH, beside those of the other sites."""
-        from sisamu_ops.doors.ssh import put_file
-        from sisamu_ops.journal.artifacts import artifact_name, keep_artifact
-
-        for content in contents:
-            keep_artifact(home / "journal", content)
+        """Keep artifacts beside this replica and those of the other sites."""
         if self.is_local:
+            from sisamu_ops.journal.artifacts import keep_artifact
+
+            for content in contents:
+                keep_artifact(home / "journal", content)
             return frozenset({LOCAL_SITE})
-        known_hosts = self.platform.policy.known_hosts
+        from sisamu_ops.app.replicas import keep_artifacts
 
-        def put(site: Site) -> None:
-            for content in contents if site.home != home else ():
-                put_file(
-                    site.address, "root", f"{site.home}/journal/{artifact_name(content)}", content,
-                    key=key, known_hosts=known_hosts,
-                )  # fmt: skip
-
-        return frozenset(self._at_each_site(put))
+        return keep_artifacts(self.platform, home, key, contents)
 
     @contextmanager
     def _replicator(

@@ -83,7 +83,7 @@ def start(
     glass = app.break_glass(site, home)
     outlook = glass.look()
     glass.check(request, (), outlook)
-    envelope = app.sign(request)
+    envelope = app.signing.sign(request)
     say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
     _conclude(glass.start(envelope, outlook, tell_entry), request, output)
 

@@ -98,7 +98,7 @@ def prepare(app: App, request: Request, output: str) -> None:
     out = chosen_file()
     if out is None:
         raise ValueError("no file was named")
-    envelope = app.sign(request)
+    envelope = app.signing.sign(request)
     write_envelope(out, envelope)
     facts = {"id": request.request_id, "file": str(out), "principal": envelope.principal}
     emit(facts, output, lambda: click.echo(f"{request.request_id}: written to {out}"))
@@ -128,7 +128,7 @@ def carry_out(app: App, request: Request, output: str, leaves: Sequence[InboxIte
     if chosen_file() is not None:
         prepare(app, request, output)
     else:
-        carry_out_signed(app, app.sign(request), output, leaves)
+        carry_out_signed(app, app.signing.sign(request), output, leaves)
 
 
 def carry_out_signed(

@@ -103,11 +103,15 @@ def _facts(app: App, envelope: Envelope) -> dict[str, Any]:
         "expires": rfc3339(asked.expires),
         "expired": datetime.now(UTC) >= asked.expires,
         "principal": envelope.principal,
-        "verifies": app.verifies(document, envelope.signature, envelope.principal, NAMESPACE),
+        "verifies": app.signing.verifies(
+            document, envelope.signature, envelope.principal, NAMESPACE
+        ),
         "approvals": [
             {
                 "principal": one.principal,
-                "verifies": app.verifies(document, one.signature, one.principal, VOTE_NAMESPACE),
+                "verifies": app.signing.verifies(
+                    document, one.signature, one.principal, VOTE_NAMESPACE
+                ),
                 "counts": one.principal in envelope.approvers(),
             }
             for one in envelope.approvals
@@ -166,7 +170,7 @@ def _approved(app: App, envelope: Envelope, named: str) -> Envelope:
             place=named,
             remedy="do not approve it; ask for it anew",
         )
-    approval = app.approve(envelope.document.encode())
+    approval = app.signing.approve(envelope.document.encode())
     if approval.principal == envelope.principal:
         raise RefusedError(
             f"{approval.principal} asked for it, and does not count as approver",

@@ -30,7 +30,7 @@ def read_envelope(app: App, path: Path) -> Envelope:
             remedy="name a file that --out has written",
         ) from error
     try:
-        return app.named(open_envelope(payload))
+        return app.signing.named(open_envelope(payload))
     except ConfigurationError as error:
         raise ConfigurationError(
             error.message, place=str(path), remedy="name a file that --out has written"

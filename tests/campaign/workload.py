@@ -54,7 +54,7 @@ class Ledger:
 def ask(app: App, verb: Verb, samus: Sequence[str], *, closing: bool = False) -> RequestMade:
     """Make, sign and submit one request, and follow it; return what this client was told."""
     request = app.desk.new_request(verb, reason="campaign", lifetime=_LIFETIME, samus=samus)
-    envelope = app.sign(request)
+    envelope = app.signing.sign(request)
     digest = digest_of(envelope.document.encode())
     told: list[Entry] = []
     sent_ns, outcome, problem = boottime_ns(), "", ""
