@@ -85,6 +85,18 @@ def test_a_plan_tells_what_check_mode_foresees_and_what_it_cannot(
     assert modes(desk.lab) == NOMINAL
 
 
+def test_a_broken_gateway_stops_the_switchover(desk: Desk, nominal: None) -> None:
+    """Arming broken: exit 5 or 6, and no routing has moved."""
+    desk.lab.stop(("samu-300",), kill=True)
+    process = desk.start(*SWITCHOVER)
+    process.communicate(timeout=90)
+    assert process.returncode in (5, 6)
+    assert modes(desk.lab) == NOMINAL
+    operation = desk.last_operation()
+    routed = [t["outcome"] for h, t in operation["steps"][0]["targets"].items() if "otn" in h]
+    assert routed == ["failed", "failed"]
+
+
 def test_a_dead_platform_is_left_for_backup(desk: Desk, nominal: None) -> None:
     """With every platform instance killed, failover ends done and calls are answered again."""
     desk.lab.stop(("npl-*",), kill=True)
@@ -273,18 +285,6 @@ def test_a_restarted_router_knows_its_mode(desk: Desk, on_backup: None) -> None:
     desk.lab.start(("otn-paris",))
     assert " 200 " in invite(desk.lab, "198.18.1.11", "0465719300")
     assert desk.samu()["mode"] == "backup"
-
-
-def test_a_broken_gateway_stops_the_switchover(desk: Desk, nominal: None) -> None:
-    """Arming broken: exit 5 or 6, and no routing has moved."""
-    desk.lab.stop(("samu-300",), kill=True)
-    process = desk.start(*SWITCHOVER)
-    process.communicate(timeout=90)
-    assert process.returncode in (5, 6)
-    assert modes(desk.lab) == NOMINAL
-    operation = desk.last_operation()
-    routed = [t["outcome"] for h, t in operation["steps"][0]["targets"].items() if "otn" in h]
-    assert routed == ["failed", "failed"]
 
 
 def test_a_stranger_is_refused(desk: Desk) -> None:

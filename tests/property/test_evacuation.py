@@ -201,7 +201,7 @@ def accept(world: World) -> None:
     world.fences.unreachable = reachable
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     strikes=st.lists(st.integers(1, 90), max_size=4),
     cut=st.sets(st.sampled_from(["otn-paris", "otn-lyon"]), max_size=1),
