@@ -29,7 +29,7 @@ ON_DEGRADED = ("degraded", "degraded")
 ON_NOMINAL = ("nominal", "nominal")
 ARMED, UNARMED = ("armed", "armed"), ("unarmed", "unarmed")
 #: Where nobody answers a test call, it is not waited for as long as on the platform.
-SOON = {"call_timeout_ms": 1000}
+SOON = {"call_timeout_ms": 1500}
 
 
 @pytest.fixture(scope="module")
