@@ -474,15 +474,15 @@ class App:
 
     def _keep_artifacts(self, home: Path, key: Path, contents: Collection[bytes]) -> frozenset[str]:
         """Keep artifacts beside this replica and those of the other sites."""
+        from sisamu_ops.journal.artifacts import keep_artifact
+
+        for content in contents:
+            keep_artifact(home / "journal", content)
         if self.is_local:
-            from sisamu_ops.journal.artifacts import keep_artifact
-
-            for content in contents:
-                keep_artifact(home / "journal", content)
             return frozenset({LOCAL_SITE})
-        from sisamu_ops.app.replicas import keep_artifacts
+        from sisamu_ops.app.replicas import put_artifacts
 
-        return keep_artifacts(self.platform, home, key, contents)
+        return put_artifacts(self.platform, home, key, contents)
 
     @contextmanager
     def _replicator(

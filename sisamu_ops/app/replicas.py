@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from sisamu_ops.doors.ssh import fetch_directory, open_files, put_file
-from sisamu_ops.journal.artifacts import artifact_name, keep_artifact
+from sisamu_ops.journal.artifacts import artifact_name
 from sisamu_ops.journal.port import ReplicaFiles
 from sisamu_ops.model.errors import SisamuError
 from sisamu_ops.model.platform import Platform, Site
@@ -35,15 +35,13 @@ def open_replica(
     return open_files(site.address, "root", source, key=key, known_hosts=known_hosts)
 
 
-def keep_artifacts(
+def put_artifacts(
     platform: Platform, home: Path, key: Path, contents: Collection[bytes]
 ) -> frozenset[str]:
-    """Keep artifacts beside the replica at `home`, and beside those of the other sites.
+    """Put artifacts, kept beside the replica at `home` already, beside those of the other sites.
 
     Returns the sites that have them all; whether they are enough is for others to say.
     """
-    for content in contents:
-        keep_artifact(home / "journal", content)
 
     def put(site: Site) -> None:
         for content in contents if site.home != home else ():

@@ -12,11 +12,11 @@ import pytest
 from sisamu_ops.failover.answering.admission import INBOX_LIMIT
 from sisamu_ops.failover.asking.report import make_trigger
 from sisamu_ops.failover.request import Verb, new_request
-from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.keys import load_site_keys
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.model.outcome import Outcome
 from tests.support.world import START, World, load_helper, make_world
+from tests.unit.test_admission import entries
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,6 @@ def helper() -> ModuleType:
 @pytest.fixture
 def world(tmp_path: Path, helper: ModuleType) -> World:
     return make_world(tmp_path / "world", helper)
-
-
-def entries(world: World) -> list[Entry]:
-    leaves = world.coordination.read(0, world.coordination.size())
-    return [open_entry(leaf).entry for leaf in leaves]
 
 
 def refusals_by(world: World, rule: str) -> int:

@@ -15,10 +15,10 @@ from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.planning.plan import Plan, build_plan
 from sisamu_ops.failover.request import Verb
 from sisamu_ops.failover.safety import Finding
-from sisamu_ops.failover.telling.preview import Preview
 from tests.support.terminal import Terminal, open_terminal
 from tests.support.told import START
 from tests.support.world import make_world
+from tests.unit.test_preview import told
 
 END = {"event": "end", "stats": {}}
 NOT_EVALUATED = {"event": "not-evaluated", "host": "otn-lyon", "what": "the test call"}
@@ -38,7 +38,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     desk = SimpleNamespace(
         the_plan=replace(plan, findings=()), events=[END], select=lambda _: ("300",),
         plan=lambda *_, **__: desk.the_plan, keep_plan=lambda _: None,
-        preview=lambda _: told(desk.events),
+        preview=lambda _: told(*desk.events),
     )  # fmt: skip
     monkeypatch.setattr(App, "platform", world.platform)
     monkeypatch.setattr(App, "desk", desk)
@@ -48,13 +48,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
     return open_terminal(monkeypatch, capsys)
-
-
-def told(events: list[dict[str, Any]]) -> Preview:
-    preview = Preview()
-    for event in events:
-        preview.take(event)
-    return preview
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,11 @@ from pathlib import Path
 
 from sisamu_ops.failover.acting.sealing import newly_held
 from sisamu_ops.failover.fold.state import State
-from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.model.token import Token
-from tests.support.world import ROUTERS, World, make_world
+from tests.support.world import ROUTERS, make_world
+from tests.unit.test_admission import entries
 
 ABOVE = Token(99, 1)
-
-
-def entries(world: World) -> list[Entry]:
-    leaves = world.coordination.read(0, world.coordination.size())
-    return [open_entry(leaf).entry for leaf in leaves]
 
 
 def test_a_target_that_a_lone_site_has_sealed_is_held_and_told_once(tmp_path: Path) -> None:

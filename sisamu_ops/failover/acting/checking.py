@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sisamu_ops.failover.acting.ledger import begins_change
 from sisamu_ops.failover.acting.sealing import Sealer
 from sisamu_ops.failover.fold.known import Check
 from sisamu_ops.failover.fold.state import State
@@ -37,7 +38,7 @@ class Heard:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one event of the run."""
-        if event.get("event") == "start" and str(event.get("module", "")).endswith("sisamu_fence"):
+        if begins_change(event):
             self.begun.add(str(event["host"]))
         elif event.get("event") == "fence":
             self.answers.setdefault(str(event["host"]), []).append(event["result"])

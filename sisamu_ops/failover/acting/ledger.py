@@ -13,7 +13,7 @@ from sisamu_ops.model.naming import name_few
 from sisamu_ops.model.outcome import Outcome, worst
 from sisamu_ops.model.token import Token
 
-_FENCE_MODULES = ("sisamu_fence",)
+_FENCE_MODULE = "sisamu_fence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,6 @@ class RunLedger:
     routers: Collection[str] = ()
     choices: dict[str, tuple[str, str]] = field(default_factory=dict)
     results: dict[str, TargetResult] = field(default_factory=dict)
-    calls: list[Mapping[str, Any]] = field(default_factory=list)
     begun: set[str] = field(default_factory=set)
     messages: dict[str, str] = field(default_factory=dict)
     complete: bool = False
@@ -53,7 +52,7 @@ class RunLedger:
         """Take one event; return the result it settles for its host, if any."""
         host = str(event.get("host", ""))
         kind = event.get("event")
-        if kind == "start" and str(event.get("module", "")).endswith(_FENCE_MODULES):
+        if begins_change(event):
             self.begun.add(host)
         elif kind == "fence" and host in self.targets:
             self.results[host] = judge_fence(
@@ -62,8 +61,6 @@ class RunLedger:
             return self.results[host]
         elif kind == "choice":
             self.choices[str(event["samu"])] = (str(event["to"]), str(event.get("why", "")))
-        elif kind == "call":
-            self.calls.append(event)
         elif kind in ("failed", "unreachable"):
             self.messages.setdefault(host, str(event.get("message", "")))
         elif kind == "end":
@@ -95,6 +92,11 @@ class RunLedger:
         if self.complete and host not in self.begun:
             return TargetResult(outcome=Outcome.FAILED, detail=f"not begun {said}".strip())
         return TargetResult(outcome=Outcome.UNKNOWN, detail=said or "no answer from the target")
+
+
+def begins_change(event: Mapping[str, Any]) -> bool:
+    """Whether from this event on a fence may change something at its host."""
+    return event.get("event") == "start" and str(event.get("module", "")).endswith(_FENCE_MODULE)
 
 
 def judge_fence(
