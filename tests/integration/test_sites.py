@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from threading import Event, Thread
 
@@ -40,8 +41,8 @@ def begin(servers: Ensemble, tmp_path: Path) -> Iterator[Begin]:
     made: list[Sites] = []
     opened: list[ZooKeeperCoordination] = []
 
-    def start(keep: int = 1000) -> tuple[Sites, ZooKeeperCoordination]:
-        sites = make_sites(tmp_path, servers.hosts, keep=keep)
+    def start(keep: int = 1000, hosts: str = "") -> tuple[Sites, ZooKeeperCoordination]:
+        sites = make_sites(tmp_path, hosts or servers.hosts, keep=keep)
         made.append(sites)
         sites.start()
         opened.append(sites.connect())
@@ -384,21 +385,15 @@ def test_versions_may_be_mixed_while_an_upgrade_rolls(begin: Begin) -> None:
 def test_a_slow_zookeeper_is_told_and_nothing_acknowledged_is_lost(
     begin: Begin, servers: Ensemble
 ) -> None:
-    """Two servers that stand still again and again: a site says how long a write took."""
-    sites, service = begin()
+    """Two servers that stand still again and again: a site says how long a write took.
+
+    All speak to the third, so that it is their writes that wait: a read waits for no majority.
+    """
+    sites, service = begin(hosts=servers.hosts.split(",")[2])
     sites.write(service, 2)
     before = sites.await_agreed(service)
     told = Event()
-
-    def hinder() -> None:
-        while not told.wait(0.1):
-            for server in (1, 2):
-                servers.pause(server)
-            told.wait(0.45)
-            for server in (1, 2):
-                servers.resume(server)
-
-    slowing = Thread(target=hinder)
+    slowing = Thread(target=_hinder, args=(servers, sites, told))
     slowing.start()
     try:
         await_that(lambda: _says_slow(sites, service), 40)
@@ -413,6 +408,25 @@ def test_a_slow_zookeeper_is_told_and_nothing_acknowledged_is_lost(
     fresh.close()
     assert size > before
     assert_equal_replicas(sites, size)
+
+
+def _hinder(servers: Ensemble, sites: Sites, told: Event) -> None:
+    """Stop the majority until told; each time lille has something new to say meanwhile.
+
+    A site looks after a second at the latest, and then its write waits for the rest of the stand.
+    """
+    soon = datetime.now(UTC) + timedelta(days=1)
+    lille = sites.members["lille"]
+    for certificate in cycle((Certificate(role="site", holder="lille", ends=soon), None)):
+        for server in (1, 2):
+            servers.pause(server)
+        lille.certificate = certificate
+        told.wait(1.5)
+        for server in (1, 2):
+            servers.resume(server)
+        if told.wait(0.5):
+            break
+    lille.certificate = None
 
 
 def _says_slow(sites: Sites, service: ZooKeeperCoordination) -> bool:
