@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fence import HEADER, Target
-from tests.support.lab import await_that
+from tests.support.waiting import await_that
 
 ADDRESS = "127.97.0.1"
 CONFIGURATION = """

@@ -24,8 +24,8 @@ from sisamu_ops.lab.topology import SITE_HOSTS, SITES
 from tests.support.chaos import injector
 from tests.support.commands import ROOT
 from tests.support.desk import Desk
-from tests.support.lab import await_that, delivers, from_network
-from tests.support.waiting import lives
+from tests.support.lab import delivers, from_network
+from tests.support.waiting import await_that, lives
 
 ADDRESSES = {host.name: host for host in SITE_HOSTS}
 LINKS = frozenset(permutations(SITES, 2))

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.support.desk import Desk, load
-from tests.support.lab import ROUTER_NAMES, await_that, kamcmd, stopped, transactions
+from tests.support.lab import ROUTER_NAMES, kamcmd, stopped, transactions
+from tests.support.waiting import await_that
 
 REASON = ("--reason", "a test of the lab")
 EVACUATE = ("switchover", "start", "--site", "paris", "--to", "lyon", "--confirm", "sisamu-lab")

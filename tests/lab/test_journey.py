@@ -24,7 +24,8 @@ from tests.support.desk import (
     paused,
     resume,
 )
-from tests.support.lab import await_that, invite, kamcmd, transactions
+from tests.support.lab import invite, kamcmd, transactions
+from tests.support.waiting import await_that
 
 REASON = ("--reason", "a test of the lab")
 SWITCHOVER = ("switchover", "start", "--samu", "300", *REASON)

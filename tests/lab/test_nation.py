@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from tests.support.desk import Desk, family, load, paused, running_modes
-from tests.support.lab import ROUTER_NAMES, await_that
+from tests.support.lab import ROUTER_NAMES
+from tests.support.waiting import await_that
 
 REASON = ("--reason", "a test of the lab")
 ALL = ("--all", "--confirm", "sisamu-lab")

@@ -12,7 +12,7 @@ import pytest
 from sisamu_ops.lab.database import missing_from_cluster
 from sisamu_ops.model.platform import TelephonyMode
 from tests.support.desk import Desk, running_mode
-from tests.support.lab import await_that
+from tests.support.waiting import await_that
 
 REASON = ("--reason", "a test of the lab")
 ALL = ("--all", "--confirm", "sisamu-lab")

@@ -16,7 +16,8 @@ from typing import Any
 
 from sisamu_ops.lab import Lab
 from sisamu_ops.leadership.guard import descendants
-from tests.support.lab import ROUTER_NAMES, await_that, kamcmd, transactions
+from tests.support.lab import ROUTER_NAMES, kamcmd, transactions
+from tests.support.waiting import await_that
 
 ROOT = Path(__file__).resolve().parents[2]
 SISAMU = Path(sys.executable).parent / "sisamu"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 from typing import TypeVar
 
 from sisamu_ops.lab import Lab
@@ -17,6 +16,7 @@ from sisamu_ops.lab.network import NAMESPACES, inside
 from sisamu_ops.lab.processes import lab_processes
 from sisamu_ops.lab.topology import ROUTERS, SAMUS
 from sisamu_ops.telephony.ledger import CallRecord
+from tests.support.waiting import await_that
 
 T = TypeVar("T")
 
@@ -93,14 +93,6 @@ def transactions(lab: Lab, router: str) -> int:
     found = re.search(r"total: (\d+)", kamcmd(lab, router, "tm.stats"))
     assert found
     return int(found[1])
-
-
-def await_that(holds: Callable[[], bool], timeout_s: float = 10) -> None:
-    """Return as soon as it holds; fail the test after the time-out."""
-    deadline = monotonic() + timeout_s
-    while not holds():
-        assert monotonic() < deadline, "it did not come about"
-        sleep(0.02)
 
 
 def invite(lab: Lab, address: str, number: str) -> str:

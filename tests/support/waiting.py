@@ -7,12 +7,12 @@ from pathlib import Path
 from time import monotonic, sleep
 
 
-def await_that(holds: Callable[[], bool], timeout_s: float = 10) -> float:
+def await_that(holds: Callable[[], bool], timeout_s: float = 30) -> float:
     """Return, as soon as it holds, the seconds that took; fail the test after the time-out."""
     began = monotonic()
     while not holds():
         assert monotonic() - began < timeout_s, "it did not come about"
-        sleep(0.005)
+        sleep(0.01)
     return monotonic() - began
 
 
@@ -25,6 +25,6 @@ def lives(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def await_gone(*pids: int, timeout_s: float = 10) -> None:
+def await_gone(*pids: int, timeout_s: float = 30) -> None:
     """Wait until none of these processes runs."""
     await_that(lambda: not any(lives(pid) for pid in pids), timeout_s)
