@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from sisamu_ops.failover.asking.submit import Tell, submit
 from sisamu_ops.failover.break_glass import Alone, judge_alone, own_epoch
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.state import State
+from sisamu_ops.failover.ports import Targets
 from sisamu_ops.failover.request import Envelope, Request, accepted_envelope, parse_request
 from sisamu_ops.failover.telling.overview import ALONE_DUE, second_due_facts
 from sisamu_ops.journal.checkpoint import parse_checkpoint
@@ -54,7 +56,7 @@ class OwnLog:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a site sees of the others: whether one leads, and the counter of epochs, 0 if unread."""
+    """What a site sees: whether another leads, and the highest epoch in use, 0 if unread."""
 
     alone: Alone
     epoch: int
@@ -62,12 +64,16 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class BreakGlass:
-    """What a site can do alone; `neighbours` opens its doors for runs kept in a directory."""
+    """What a site can do alone; `neighbours` opens its doors for runs kept in a directory.
+
+    `targets` are those of its neighbours, too.
+    """
 
     platform: Platform
     keys: SiteKeys
     trust: Policy
     home: Path
+    targets: Targets
     neighbours: Callable[[Path], Neighbours]
     connect: Callable[[], Coordination]
     now: Callable[[], datetime]
@@ -164,16 +170,32 @@ class BreakGlass:
 
     # --- acting -------------------------------------------------------------------------
 
-    def look(self) -> Outlook:
-        """Look for a leader, waiting as long as a takeover lasts where one may be elected."""
-        leader, epoch = None, 0
-        with suppress(LeadershipError):  # cut off: neither leader nor counter can be read
+    def look(self, request: Request) -> Outlook:
+        """Look for a leader, and at the fences of what a request moves, at the same time.
+
+        A leader is waited for as long as a takeover lasts, where one may be elected.
+        """
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            fenced = aside.submit(self._fenced, request)
+            leader, epoch = self._look_for_leader()
+        alone = Alone(site=self.keys.site, leader=leader.site if leader else "")
+        return Outlook(alone, max(epoch, fenced.result()))
+
+    def _look_for_leader(self) -> tuple[Leadership | None, int]:
+        """Return who leads, and the counter of epochs: nobody and 0 where the site is cut off."""
+        with suppress(LeadershipError):
             coordination = self.connect()
             try:
-                leader, epoch = self._await_leader(coordination), coordination.epoch()
+                return self._await_leader(coordination), coordination.epoch()
             finally:
                 coordination.close()
-        return Outlook(Alone(site=self.keys.site, leader=leader.site if leader else ""), epoch)
+        return None, 0
+
+    def _fenced(self, request: Request) -> int:
+        """Return the highest epoch that the fences within reach have taken."""
+        gateways = [self.platform.samu(s).gateway for s in request.samus]
+        readings = self.targets.read([*self.platform.routers, *gateways])
+        return max((r.last.epoch for r in readings.values() if r.last), default=0)
 
     def check(self, request: Request, approvers: tuple[str, ...], outlook: Outlook) -> None:
         """Refuse what would be refused, before anything is signed or begun."""
@@ -195,7 +217,8 @@ class BreakGlass:
         policy = self._policy(log.origin)
         state, entries = submit(
             coordination, coordination, policy, request.request_id, envelope, tell=tell,
-            serve=lambda _: self._serve(log, coordination, outlook, request), session_timeout_s=0,
+            serve=lambda _, told: self._serve(log, coordination, outlook, told),
+            session_timeout_s=0,
         )  # fmt: skip
         return JournalView(entries=entries, state=state, source=log.origin, live=True)
 
@@ -214,12 +237,11 @@ class BreakGlass:
         return self._log(logs[-1].number + 1 if logs else 1, journal)
 
     def _serve(
-        self, log: OwnLog, coordination: LocalCoordination, outlook: Outlook, request: Request
+        self, log: OwnLog, coordination: LocalCoordination, outlook: Outlook, told: Tell
     ) -> None:
         """Lead this log as long as there is something to do, then sign it."""
-        neighbours = self.neighbours(log.directory)
         folding = self._fold_on(log, coordination)
-        seen = [outlook.epoch, *self._seen(folding.state, neighbours, request)]
+        seen = [outlook.epoch, *self._seen(folding.state)]
         floor = own_epoch(self.keys.site, tuple(self.platform.sites), seen) - 1
         contention = coordination.contend(self.keys.site)
         tenure = contention.try_lead(floor=floor)
@@ -230,8 +252,8 @@ class BreakGlass:
         try:
             term = Term(
                 platform=self.platform, keys=self.keys, policy=self._policy(log.origin),
-                neighbours=neighbours, tenure=tenure, submit=coordination.put, folding=folding,
-                alone=outlook.alone,
+                neighbours=self.neighbours(log.directory), tenure=tenure,
+                submit=coordination.put, folding=folding, alone=outlook.alone, on_entry=told,
             )  # fmt: skip
             self._begin(term)
             serve_until_idle(term, coordination)
@@ -248,14 +270,11 @@ class BreakGlass:
         folding.pull(coordination)
         return folding
 
-    def _seen(self, state: State, neighbours: Neighbours, request: Request) -> Iterator[int]:
-        """Give every epoch this site can learn of itself: journal, its own logs, fences."""
+    def _seen(self, state: State) -> Iterator[int]:
+        """Give every epoch this site knows of: by the journal and by its own logs."""
         yield state.floor
         yield from (token.epoch for token in state.held.values())
         yield from (read_epoch(log.directory) for log in self._logs(state))
-        gateways = [self.platform.samu(s).gateway for s in request.samus]
-        readings = neighbours.targets.read([*self.platform.routers, *gateways])
-        yield from (reading.last.epoch for reading in readings.values() if reading.last)
 
     def _begin(self, term: Term) -> None:
         """Write what the log starts from, once; then settle what an earlier run left open."""

@@ -14,7 +14,7 @@ from sisamu_ops.failover.acting.launching import deadline_s
 from sisamu_ops.failover.answering.in_force import Rules, differing
 from sisamu_ops.failover.asking.review import plan_item
 from sisamu_ops.failover.asking.selection import MatchHosts, Selection, select_samus
-from sisamu_ops.failover.asking.submit import follow, submit
+from sisamu_ops.failover.asking.submit import Serve, Tell, follow, submit
 from sisamu_ops.failover.break_glass import LEADER_REACHABLE
 from sisamu_ops.failover.fold.merged_log import MergedLog
 from sisamu_ops.failover.fold.timeline import paths_allowed
@@ -59,17 +59,13 @@ from sisamu_ops.failover.telling.overview import (
     waiting_facts,
 )
 from sisamu_ops.failover.telling.preview import Preview
-from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.port import InboxItem
 from sisamu_ops.journal.reader import ReplicaReader, journal_files
 from sisamu_ops.leadership.contending import check_leader_site
-from sisamu_ops.leadership.port import Coordination
 from sisamu_ops.model.errors import ConfigurationError, FailedError
 from sisamu_ops.model.platform import Platform, Samu
 from sisamu_ops.model.token import Token
 from sisamu_ops.record import JournalView, Record
-
-Tell = Callable[[Entry], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +78,7 @@ class Desk:
     sign: Callable[[Request], Envelope]
     now: Callable[[], datetime]
     ansible_playbook: str = "ansible-playbook"
-    serve: Callable[[Coordination], None] | None = None
+    serve: Serve | None = None
     rules: Callable[[], Rules] = lambda: Rules(documents={}, version="0")
     database: AskDatabase = no_database
     match: MatchHosts = lambda _: ()

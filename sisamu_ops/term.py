@@ -34,6 +34,7 @@ from sisamu_ops.failover.ports import (
     no_database,
 )
 from sisamu_ops.failover.request import LogClaim, Verb, digest_of
+from sisamu_ops.journal.entry import Entry
 from sisamu_ops.journal.keys import Policy, SiteKeys
 from sisamu_ops.journal.port import InboxItem, JournalReader, OpenPeer
 from sisamu_ops.journal.privacy import for_the_journal
@@ -97,6 +98,8 @@ class Term:
     gives_way: bool = False
     #: Given where this site is cut off and acts alone, in a log of its own.
     alone: Alone | None = None
+    #: Hears of every entry once it is written and folded.
+    on_entry: Callable[[Entry], None] = lambda _: None
     state: State = field(init=False)
     writer: Writer = field(init=False)
     admission: Admission = field(init=False)
@@ -115,7 +118,7 @@ class Term:
             )
         self.writer = Writer(
             tenure=self.tenure, key=self.keys.entry, origin=self.policy.origin,
-            size=self.state.size, now=self.neighbours.now, follow=self.state.apply,
+            size=self.state.size, now=self.neighbours.now, follow=self._follow,
         )  # fmt: skip
         self.admission = Admission(
             state=self.state, writer=self.writer, judge=self._judge(),
@@ -140,6 +143,10 @@ class Term:
             elsewhere=lambda: bool(self.present() - {self.tenure.site}),
             out_of_reach=self._out_of_reach,
         )  # fmt: skip
+
+    def _follow(self, entry: Entry) -> None:
+        self.state.apply(entry)
+        self.on_entry(entry)
 
     def _judge(self) -> Judge:
         return Judge(
@@ -315,10 +322,11 @@ def serve_once(
     policy: Policy,
     neighbours: Neighbours,
     coordination: Coordination,
+    on_entry: Callable[[Entry], None],
 ) -> None:
     """Take leadership, do all that waits, and give it up: the embedded way of `local`.
 
-    LeadershipError when another process leads.
+    `on_entry` hears of every entry as it is written. LeadershipError when another process leads.
     """
     contention = coordination.contend(keys.site)
     folding = Folding(policy)
@@ -332,7 +340,7 @@ def serve_once(
     try:
         term = Term(
             platform=platform, keys=keys, policy=policy, neighbours=neighbours, tenure=tenure,
-            submit=coordination.put, folding=folding,
+            submit=coordination.put, folding=folding, on_entry=on_entry,
         )  # fmt: skip
         term.begin()
         serve_until_idle(term, coordination)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sisamu_ops.doors.playbooks import AnsiblePlaybooks
     from sisamu_ops.doors.ssh import SshTargets
     from sisamu_ops.failover.answering.in_force import Rules
+    from sisamu_ops.failover.asking.submit import Tell
     from sisamu_ops.failover.ports import DatabaseWord, Experiments
     from sisamu_ops.journal.keys import Policy as TrustPolicy
     from sisamu_ops.journal.keys import SiteKeys
@@ -217,6 +218,7 @@ class App:
         ConfigurationError on a platform of one directory, and for keys that are another site's.
         """
         from sisamu_ops.break_glass import BreakGlass
+        from sisamu_ops.doors.silence import PatientTargets
 
         if self.is_local:
             raise ConfigurationError(
@@ -227,12 +229,15 @@ class App:
         site = self.platform.site(site_id)
         where = home or site.home
         self._enter(site.network_namespace)
+        key = where / "ssh/id_ed25519"
+        targets = PatientTargets(targets=self.targets(key))
         return BreakGlass(
             platform=self.platform,
             keys=self._keys_of(site_id, where),
             trust=self.trust,
             home=where,
-            neighbours=lambda directory: self._neighbours(directory, where / "ssh/id_ed25519"),
+            targets=targets,
+            neighbours=lambda at: replace(self._neighbours(at, key), targets=targets),
             connect=self.connect,
             now=utc_now,
         )
@@ -529,7 +534,7 @@ class App:
                 policy, origin=origin, publics=[publics], threshold=1, allowed_signers=text
             )
 
-    def _serve_here(self, coordination: Coordination) -> None:
+    def _serve_here(self, coordination: Coordination, on_entry: Tell) -> None:
         """Carry out everything accepted, in this process, under the lock; then sign it."""
         from sisamu_ops.journal.keys import load_site_keys
         from sisamu_ops.term import serve_once
@@ -541,6 +546,7 @@ class App:
             policy=self.trust,
             neighbours=self._neighbours(self.state_dir, self.identity),
             coordination=coordination,
+            on_entry=on_entry,
         )
         with self._replicator(self.state_dir, keys) as (replicator, _):
             replicator.endorse(coordination, leads=True)

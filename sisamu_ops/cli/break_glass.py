@@ -81,7 +81,7 @@ def start(
         prepare(app, request, output)
         return
     glass = app.break_glass(site, home)
-    outlook = glass.look()
+    outlook = glass.look(request)
     glass.check(request, (), outlook)
     envelope = app.signing.sign(request)
     say(f"request {request.request_id}, signed by {envelope.principal or 'an unknown key'}")
@@ -113,7 +113,7 @@ def run_prepared(app: App, file: Path, home: Path | None, output: str) -> None:
     envelope = read_envelope(app, file)
     request = parse_request(envelope.document.encode())
     glass = app.break_glass(request.site, home)
-    _conclude(glass.start(envelope, glass.look(), tell_entry), request, output)
+    _conclude(glass.start(envelope, glass.look(request), tell_entry), request, output)
 
 
 @break_glass.command("list")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sisamu_ops.break_glass import BreakGlass, Outlook, OwnLog
+from sisamu_ops.break_glass import BreakGlass, OwnLog
 from sisamu_ops.doors.local import LocalCoordination
-from sisamu_ops.failover.break_glass import Alone
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.merging import leaf_item, read_log
 from sisamu_ops.failover.request import (
@@ -17,6 +16,7 @@ from sisamu_ops.failover.request import (
     Verb,
     inbox_name,
     new_request,
+    parse_request,
 )
 from sisamu_ops.journal.entry import Entry, open_entry
 from sisamu_ops.journal.keys import load_site_keys
@@ -27,7 +27,6 @@ from sisamu_ops.model.errors import LeadershipError
 from tests.support.world import ON_CALL, START, World
 
 LEAD = "lead@sisamu-lab"
-SEEN_ALONE = Outlook(Alone(site="local"), 0)
 
 
 def cut_off() -> Coordination:
@@ -38,8 +37,8 @@ def glass_of(world: World) -> BreakGlass:
     """Stand at the site, which reaches nobody."""
     return BreakGlass(
         platform=world.platform, keys=load_site_keys(world.directory / "keys"), trust=world.trust,
-        home=world.directory / "state", neighbours=lambda directory: world.neighbours(),
-        connect=cut_off, now=lambda: world.now,
+        home=world.directory / "state", targets=world.neighbours().targets,
+        neighbours=lambda directory: world.neighbours(), connect=cut_off, now=lambda: world.now,
     )  # fmt: skip
 
 
@@ -58,7 +57,10 @@ def signed(request: Request, *approvers: str, signature: str = "signed") -> Enve
 
 
 def start(world: World, envelope: Envelope) -> State:
-    return glass_of(world).start(envelope, SEEN_ALONE, lambda entry: None).state
+    """Look, and carry the request out, as the command does."""
+    glass = glass_of(world)
+    outlook = glass.look(parse_request(envelope.document.encode()))
+    return glass.start(envelope, outlook, lambda entry: None).state
 
 
 def entries(reader: LocalCoordination) -> list[Entry]:

@@ -46,6 +46,8 @@ from tests.support.alone import (
 )
 from tests.support.world import ON_CALL, START, World, load_helper, make_world
 
+SEEN_ALONE = Outlook(Alone(site="local"), 0)
+
 
 @pytest.fixture(scope="module")
 def helper() -> ModuleType:
@@ -199,6 +201,31 @@ def test_what_is_out_of_reach_is_left_and_the_rest_moves(world: World) -> None:
     }  # fmt: skip
 
 
+def test_it_is_told_while_it_is_done(world: World) -> None:
+    """Each entry once, in order, and before what it begins has been done."""
+    told: list[tuple[int, str, list[str]]] = []
+    request = signed(alone())
+    glass_of(world).start(
+        request, SEEN_ALONE, lambda entry: told.append((entry.index, entry.kind, world.modes()))
+    )
+    assert [index for index, _, _ in told] == list(range(len(told)))
+    modes = {kind: modes for _, kind, modes in told}
+    assert modes["step.started"] == ["nominal", "nominal"]
+    assert modes["operation.ended"] == ["backup", "backup"]
+
+
+def test_nobody_who_looks_away_stops_it(world: World) -> None:
+    """A terminal that is gone while a SAMU is moved: it is moved all the same."""
+
+    def gone(entry: object) -> None:
+        raise BrokenPipeError
+
+    request = alone()
+    view = glass_of(world).start(signed(request), SEEN_ALONE, gone)
+    assert view.state.operations[request.request_id].outcome is Outcome.DONE
+    assert world.modes() == ["backup", "backup"]
+
+
 def test_without_a_router_nothing_is_touched(world: World) -> None:
     """Where no router can be moved, the gateway is not armed for nothing."""
     world.fences.unreachable = {"otn-lyon", "otn-paris"}
@@ -309,7 +336,7 @@ def test_a_fork_is_an_integrity_failure(world: World) -> None:
         submit(
             world.coordination, world.coordination, world.trust, request.request_id,
             signed(request), tell=lambda entry: None, session_timeout_s=0,
-            serve=lambda _: world.lead_until_idle(),
+            serve=lambda *_: world.lead_until_idle(),
         )  # fmt: skip
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from sisamu_ops.failover.asking import submit as submitting
-from sisamu_ops.failover.asking.submit import follow, submit
+from sisamu_ops.failover.asking.submit import Serve, follow, submit
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.request import Envelope, Request, Verb, new_request
 from sisamu_ops.journal.entry import Entry
@@ -39,7 +37,7 @@ def a_request(*samus: str, verb: Verb = Verb.FAILOVER) -> Request:
 
 
 def ask(
-    world: World, request: Request, *, serve: Callable[[Any], None] | None, **parts: str
+    world: World, request: Request, *, serve: Serve | None, **parts: str
 ) -> tuple[State, list[Entry]]:
     """Submit as a command does; return the state and what was told."""
     told: list[Entry] = []
@@ -52,8 +50,8 @@ def ask(
     return state, told
 
 
-def serving(world: World) -> Callable[[Any], None]:
-    return lambda coordination: world.lead_until_idle()
+def serving(world: World) -> Serve:
+    return lambda *_: world.lead_until_idle()
 
 
 def test_what_is_asked_is_followed_to_its_end(world: World) -> None:
@@ -69,7 +67,7 @@ def test_asked_again_the_first_entry_answers(world: World) -> None:
     request = a_request()
     ask(world, request, serve=serving(world))
 
-    def serve(coordination: object) -> None:
+    def serve(*_: object) -> None:
         raise AssertionError("nothing is carried out again")
 
     state, told = ask(world, request, serve=serve)
@@ -119,7 +117,7 @@ def test_no_answer_is_unknown(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(submitting, "ANSWER_S", 0.05)
     request = a_request()
     with pytest.raises(UnknownOutcomeError, match="not answered") as caught:
-        ask(world, request, serve=lambda coordination: None)
+        ask(world, request, serve=lambda *_: None)
     assert request.request_id in caught.value.remedy
 
 

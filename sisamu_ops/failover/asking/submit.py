@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from sisamu_ops.failover.fold.folding import Folding
 from sisamu_ops.failover.fold.known import Answer, Waiting
@@ -23,10 +24,13 @@ from sisamu_ops.model.errors import (
     IntegrityError,
     LeadershipError,
     RefusedError,
+    SisamuError,
     UnknownOutcomeError,
 )
 
 Tell = Callable[[Entry], None]
+#: Carries out what waits in this process; the second is told of each entry once it is written.
+Serve = Callable[[Coordination, Tell], None]
 
 #: After this without an answer to a request, the follower gives up and says how to go on.
 ANSWER_S = 30.0
@@ -48,6 +52,15 @@ class _Follower:
         new = self._folding.pull(self._reader)
         self.entries += new
         return new
+
+    def tell_new(self, tell: Tell) -> None:
+        """Tell what is new, while it is being done: what cannot be told does not stop the work.
+
+        Nobody may look any more, or the log may not be readable; at the end it is read again.
+        """
+        with suppress(OSError, SisamuError):
+            for entry in self.pull():
+                tell(entry)
 
     def _between_waves(self) -> bool:
         """Say whether an operation rightly writes nothing: it soaks, or waits for people."""
@@ -77,7 +90,7 @@ def submit(
     envelope: Envelope,
     *,
     tell: Tell,
-    serve: Callable[[Coordination], None] | None,
+    serve: Serve | None,
     session_timeout_s: float,
 ) -> tuple[State, list[Entry]]:
     """Submit and follow to the end; `reader` has all entries, those the service trimmed too.
@@ -96,7 +109,7 @@ def submit(
         payload = envelope.payload()
         coordination.put(InboxItem(name=inbox_name(request_id, payload), payload=payload))
         if serve is not None:
-            serve(coordination)
+            serve(coordination, lambda _: follower.tell_new(tell))
         follower.until(lambda: _heard(follower.state, request_id, envelope), tell, ANSWER_S)
         answer = _answer(follower.state, request_id, envelope)
     if answer is None and request_id in follower.state.waiting:
