@@ -2,6 +2,8 @@
 
 from hypothesis import HealthCheck, settings
 
+from tests.support.power import power_stays  # noqa: F401 - a fixture of every test here
+
 settings.register_profile(
     "sisamu",
     max_examples=60,

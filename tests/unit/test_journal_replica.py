@@ -48,8 +48,9 @@ def test_what_was_appended_is_there_after_reopening(tmp_path: Path, sizes: list[
         assert opened.read(total // 2, total) == LEAVES[total // 2 : total]
 
 
-def test_a_real_disk_holds_it_too(tmp_path: Path) -> None:
+def test_a_real_disk_holds_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every fsync in place the outcome is the same."""
+    monkeypatch.undo()
     replica = Replica(tmp_path / "a" / "b")
     replica.append(LEAVES[:300])
     replica.write_checkpoint(signed_checkpoint(LEAVES[:300]).note)

@@ -1,0 +1,3 @@
+"""What every unit test has: a machine that does not stop."""
+
+from tests.support.power import power_stays  # noqa: F401 - a fixture of every test here
