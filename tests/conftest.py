@@ -9,14 +9,32 @@ import pytest
 
 from sisamu_ops.lab import Lab
 
+#: The labs, one after the other in each of two workers: never more than two are up at once, but for
+#: those a test brings up beside its own. Named by the fixture that gives a lab, or by the module
+#: that brings its own. A third worker does all else, while these two wait for their labs.
+STREAMS = (("desk", "ruled", "test_campaign"), ("lab", "nation", "test_agent_deploy"))
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a lab in one worker; two labs live side by side, one a worker."""
+    """Keep what shares a lab together, in the worker of its stream."""
     for item in items:
-        for fixture in ("desk", "lab", "nation", "ruled"):
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(fixture))
+        if (stream := _place(item)[0]) < len(STREAMS):
+            item.add_marker(pytest.mark.xdist_group(f"labs-{stream}"))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, int]:
+    """Return a test's stream and place in it; those without a lab come last."""
+    module = item.path.stem
+    names = {module} if any(module in stream for stream in STREAMS) else _fixtures(item)
+    if item.path.parent.name == "unit":  # fixtures of these names are no labs there
+        names = set()
+    for number, stream in enumerate(STREAMS):
+        for place, name in enumerate(stream):
+            if name in names:
+                return number, place
+    return len(STREAMS), 0
 
 
 #: The labs of this session that are up, by the fixture that gives them.

@@ -21,8 +21,6 @@ from tests.support.lab import from_network
 from tests.support.playbooks import environment
 from tests.support.wheels import broken, gather, gather_borrowing
 
-pytestmark = pytest.mark.xdist_group("deploy")
-
 VERSION = "0.2.0"
 
 
