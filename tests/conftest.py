@@ -28,12 +28,11 @@ def _place(item: pytest.Item) -> tuple[int, int]:
     """Return a test's stream and place in it; those without a lab come last."""
     module = item.path.stem
     names = {module} if any(module in stream for stream in STREAMS) else _fixtures(item)
-    if item.path.parent.name == "unit":  # fixtures of these names are no labs there
-        names = set()
-    for number, stream in enumerate(STREAMS):
-        for place, name in enumerate(stream):
-            if name in names:
-                return number, place
+    if item.path.parent.name != "unit":  # fixtures of these names are no labs there
+        for number, stream in enumerate(STREAMS):
+            for place, name in enumerate(stream):
+                if name in names:
+                    return number, place
     return len(STREAMS), 0
 
 
@@ -43,13 +42,9 @@ LABS: dict[str, Lab] = {}
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Take a lab down once its group is through: idle it would take a tenth of the machine.
-
-    In one process alone tests of other groups come in between, and it stays.
-    """
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for fixture in set(LABS) & _fixtures(item) - _fixtures(nextitem):
-            LABS.pop(fixture).down()
+    """Take a lab down once its tests are through: idle it would take a tenth of a core."""
+    for fixture in set(LABS) & _fixtures(item) - _fixtures(nextitem):
+        LABS.pop(fixture).down()
 
 
 def _fixtures(item: pytest.Item | None) -> set[str]:
