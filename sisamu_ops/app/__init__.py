@@ -218,7 +218,7 @@ class App:
         ConfigurationError on a platform of one directory, and for keys that are another site's.
         """
         from sisamu_ops.break_glass import BreakGlass
-        from sisamu_ops.doors.silence import PatientTargets
+        from sisamu_ops.doors.silence import ImpatientTargets
 
         if self.is_local:
             raise ConfigurationError(
@@ -230,7 +230,7 @@ class App:
         where = home or site.home
         self._enter(site.network_namespace)
         key = where / "ssh/id_ed25519"
-        targets = PatientTargets(targets=self.targets(key))
+        targets = ImpatientTargets(targets=self.targets(key))
         return BreakGlass(
             platform=self.platform,
             keys=self._keys_of(site_id, where),

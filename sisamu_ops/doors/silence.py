@@ -19,8 +19,8 @@ SILENT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatientTargets:
-    """The fences behind `targets`, but for those that were silent a moment ago."""
+class ImpatientTargets:
+    """The fences behind `targets`; each silence is waited for once."""
 
     targets: Targets
     clock_s: Callable[[], float] = monotonic

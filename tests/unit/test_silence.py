@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sisamu_ops.doors.silence import SILENT_S, PatientTargets
+from sisamu_ops.doors.silence import SILENT_S, ImpatientTargets
 from sisamu_ops.failover.reading import Reading
 from sisamu_ops.model.token import Token
 
@@ -40,7 +40,7 @@ class Scene:
     behind: Asked = field(default_factory=lambda: Asked(silent={"otn-lyon"}))
 
     def __post_init__(self) -> None:
-        self.targets = PatientTargets(targets=self.behind, clock_s=lambda: self.now_s)
+        self.targets = ImpatientTargets(targets=self.behind, clock_s=lambda: self.now_s)
 
 
 @pytest.fixture
