@@ -214,11 +214,14 @@ def test_it_is_told_while_it_is_done(world: World) -> None:
     assert modes["operation.ended"] == ["backup", "backup"]
 
 
-def test_nobody_who_looks_away_stops_it(world: World) -> None:
-    """A terminal that is gone while a SAMU is moved: it is moved all the same."""
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), UnicodeEncodeError("ascii", "é", 0, 1, "no such letter")]
+)
+def test_what_cannot_be_told_does_not_stop_it(world: World, error: Exception) -> None:
+    """A terminal that is gone, or does not know a letter, while a SAMU is moved: it is moved."""
 
     def gone(entry: object) -> None:
-        raise BrokenPipeError
+        raise error
 
     request = alone()
     view = glass_of(world).start(signed(request), SEEN_ALONE, gone)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +15,16 @@ from sisamu_ops.failover.asking.submit import Serve, follow, submit
 from sisamu_ops.failover.fold.state import State
 from sisamu_ops.failover.request import Envelope, Request, Verb, new_request
 from sisamu_ops.journal.entry import Entry
-from sisamu_ops.model.errors import LeadershipError, RefusedError, UnknownOutcomeError
+from sisamu_ops.journal.port import JournalReader
+from sisamu_ops.model.errors import (
+    IntegrityError,
+    LeadershipError,
+    RefusedError,
+    UnknownOutcomeError,
+)
 from sisamu_ops.model.outcome import Outcome
 from tests.support.world import ON_CALL, START, World, load_helper, make_world
+from tests.unit.test_admission import entries
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,41 @@ def test_asked_again_the_first_entry_answers(world: World) -> None:
     state, told = ask(world, request, serve=serve)
     assert (state.finished[request.request_id], told) == (Outcome.DONE, [])
     assert world.coordination.items() == []
+
+
+@dataclass
+class BadEnd:
+    """A journal whose last entry comes late, and does not verify."""
+
+    reader: JournalReader
+    late: bool = True
+
+    def size(self) -> int:
+        return max(0, self.reader.size() - self.late)
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        leaves = list(self.reader.read(start, stop))
+        return leaves if stop < self.reader.size() else [*leaves[:-1], b"{}"]
+
+
+def test_every_entry_is_read_before_anything_is_called_done(world: World) -> None:
+    """An entry that does not verify, after the request is over and told so: it is said."""
+    reader = BadEnd(world.coordination)
+    request, told = a_request(), []
+
+    def serve(_: object, on_entry: Callable[[Entry], None]) -> None:
+        world.lead_until_idle()
+        world.lead_until_idle()  # a later tenure's first entry stands last
+        on_entry(entries(world)[-1])
+        reader.late = False
+
+    with pytest.raises(IntegrityError):
+        submit(
+            world.coordination, reader, world.trust, request.request_id,
+            Envelope(document=request.document().decode(), signature="signed", principal=ON_CALL),
+            tell=lambda entry: told.append(entry.kind), serve=serve, session_timeout_s=-1,
+        )  # fmt: skip
+    assert "operation.ended" in told
 
 
 @pytest.mark.parametrize("parts", [{}, {"signature": "forged"}], ids=["blocked", "forged"])

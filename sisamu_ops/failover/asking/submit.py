@@ -53,14 +53,20 @@ class _Follower:
         self.entries += new
         return new
 
-    def tell_new(self, tell: Tell) -> None:
+    def tell_new(self, tell: Tell) -> bool:
+        """Read on, and tell what is new; say whether anything was."""
+        new = self.pull()
+        for entry in new:
+            tell(entry)
+        return bool(new)
+
+    def tell_meanwhile(self, tell: Tell) -> None:
         """Tell what is new, while it is being done: what cannot be told does not stop the work.
 
-        Nobody may look any more, or the log may not be readable; at the end it is read again.
+        Nobody may look any more, the terminal may not know a letter, the log may not be readable.
         """
-        with suppress(OSError, SisamuError):
-            for entry in self.pull():
-                tell(entry)
+        with suppress(OSError, ValueError, SisamuError):
+            self.tell_new(tell)
 
     def _between_waves(self) -> bool:
         """Say whether an operation rightly writes nothing: it soaks, or waits for people."""
@@ -72,10 +78,7 @@ class _Follower:
         while not finished():
             # Much besides an entry is a change: only entries end the silence.
             self._coordination.await_change(1.0)
-            new = self.pull()
-            for entry in new:
-                tell(entry)
-            if new:
+            if self.tell_new(tell):
                 last = time.monotonic()
             elif time.monotonic() - last > silence_s and not self._between_waves():
                 return False
@@ -109,7 +112,8 @@ def submit(
         payload = envelope.payload()
         coordination.put(InboxItem(name=inbox_name(request_id, payload), payload=payload))
         if serve is not None:
-            serve(coordination, lambda _: follower.tell_new(tell))
+            serve(coordination, lambda _: follower.tell_meanwhile(tell))
+            follower.tell_new(tell)  # every entry is read, whatever could not be read meanwhile
         follower.until(lambda: _heard(follower.state, request_id, envelope), tell, ANSWER_S)
         answer = _answer(follower.state, request_id, envelope)
     if answer is None and request_id in follower.state.waiting:
@@ -133,8 +137,7 @@ def follow(
 ) -> tuple[State, list[Entry]]:
     """Tell what is journalled of a request, and go on until it has ended."""
     follower = _Follower(coordination, reader, policy)
-    for entry in follower.pull():
-        tell(entry)
+    follower.tell_new(tell)
     if request_id in follower.state.waiting:
         follower.until(lambda: request_id not in follower.state.waiting, tell, SILENCE_S)
     if request_id in follower.state.waiting:
