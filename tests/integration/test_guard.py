@@ -112,8 +112,9 @@ def test_nothing_outlives_the_lease(run: Any, stubborn: Any) -> None:
     sooner than that.
     """
     command, pids = stubborn
-    guarded = run(*command, lease_s=1.0)
+    guarded = run(*command, lease_s=LONG_S)
     alive = pids()
+    guarded.renew(0.5)
     assert all(lives(pid) for pid in alive)
     assert guarded.ends() == guard.LEASE_ENDED
     late_ms = (boottime_ns() - guarded.end_ns) / 1e6
@@ -124,10 +125,11 @@ def test_nothing_outlives_the_lease(run: Any, stubborn: Any) -> None:
 def test_a_stopped_child_dies_too(run: Any, stubborn: Any) -> None:
     """Processes that are paused at lease end never wake to go on."""
     command, pids = stubborn
-    guarded = run(*command, lease_s=1.0)
+    guarded = run(*command, lease_s=LONG_S)
     alive = pids()
     for pid in alive:
         os.kill(pid, signal.SIGSTOP)
+    guarded.renew(0.2)
     assert guarded.ends() == guard.LEASE_ENDED
     await_gone(*alive)
 
@@ -145,7 +147,7 @@ def test_an_agent_that_ends_takes_all_with_it(run: Any, stubborn: Any) -> None:
 def test_the_deadline_ends_a_run_whose_lease_goes_on(run: Any, stubborn: Any) -> None:
     """A run that does not end is ended, however long its leader may act."""
     command, pids = stubborn
-    guarded = run(*command, lease_s=LONG_S, deadline_s=0.8)
+    guarded = run(*command, lease_s=LONG_S, deadline_s=3.0)
     alive = pids()
     assert guarded.ends() == guard.DEADLINE_PASSED
     await_gone(*alive)

@@ -68,19 +68,19 @@ def test_a_fault_stands_until_it_is_healed(ground: FakeGround) -> None:
 def test_the_deadline_heals(ground: FakeGround) -> None:
     """Nobody asks, and it is healed."""
     inject(ground, CUT, 0.3)
-    await_that(lambda: standing(ground) == (), 3)
+    await_that(lambda: standing(ground) == ())
     assert links(ground) == "whole"
 
 
 def test_a_killed_injector_leaves_a_healer(ground: FakeGround) -> None:
     """The injector's whole process group killed by SIGKILL: the healer is in another, and heals."""
     make = f"FakeGround(root=Path({str(ground.root)!r}))"
-    with injector(make, str(CUT), 1) as process:
+    with injector(make, str(CUT), 3) as process:
         assert links(ground) != "whole"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert standing(ground)[0].armed
-    await_that(lambda: links(ground) == "whole", 4)
+    await_that(lambda: links(ground) == "whole")
     await_that(lambda: standing(ground) == ())
 
 
@@ -135,7 +135,7 @@ def test_nobody_heals_what_is_being_injected(
 
     monkeypatch.setattr(injection.healer, "perform", dawdle)
     inject(ground, CUT, 0.4)
-    await_that(lambda: standing(ground) == (), 5)
+    await_that(lambda: standing(ground) == ())
     assert links(ground) == "whole"
 
 

@@ -79,12 +79,12 @@ def test_a_cut_stops_its_links_and_no_other(
 
 def test_a_killed_injector_is_healed_after(lab: Lab) -> None:
     """The process that cut the links is killed by SIGKILL: the healer joins them in time."""
-    with injector(f"Lab({lab.place.name!r})", "cut-one-way lyon paris", 1.5) as process:
+    with injector(f"Lab({lab.place.name!r})", "cut-one-way lyon paris", 4) as process:
         assert lab.status().one_way == (("lyon", "paris"),)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert lab.status().one_way == (("lyon", "paris"),)
-    await_that(lambda: lab.status().one_way == (), 5)
+    await_that(lambda: lab.status().one_way == ())
     await_that(lambda: standing(lab) == ())
 
 
@@ -133,7 +133,7 @@ def test_a_slow_server_answers_late(lab: Lab) -> None:
     with injected(lab, parse_fault("slow-zookeeper paris"), 20):
         await_that(lambda: answer_s(lab, "paris") > 0.2)
     # Well before the fault would end by itself.
-    await_that(lambda: max(answer_s(lab, "paris") for _ in range(10)) < 0.2, 5)
+    await_that(lambda: max(answer_s(lab, "paris") for _ in range(10)) < 0.2, 12)
 
 
 # --- disk -----------------------------------------------------------------------------------
@@ -191,10 +191,12 @@ def test_a_clock_that_jumps_costs_requests_not_leadership(desk: Desk) -> None:
     with injected(desk.lab, parse_fault(f"clock-jump {leader} 7200"), 20):
         assert "expired" in desk.run(*ask, code=3).stderr
     desk.run(*ask)
-    refused, *others = desk.read("audit", "show", "--last", "5")
-    assert [refused["kind"], others[0]["kind"]] == ["request.refused", "request.accepted"]
-    assert len({entry["epoch"] for entry in (refused, *others)}) == 1
-    apart = datetime.fromisoformat(refused["time"]) - datetime.fromisoformat(others[0]["time"])
+    # A site may have had something to say meanwhile: an alarm, a report.
+    newest = desk.read("audit", "show", "--last", "9")
+    refused, accepted = [e for e in newest if e["kind"].startswith("request.")][-2:]
+    assert [refused["kind"], accepted["kind"]] == ["request.refused", "request.accepted"]
+    assert refused["epoch"] == accepted["epoch"] == newest[-1]["epoch"]
+    apart = datetime.fromisoformat(refused["time"]) - datetime.fromisoformat(accepted["time"])
     assert timedelta(hours=1, minutes=59) < apart < timedelta(hours=2)
 
 
@@ -211,7 +213,7 @@ def test_a_site_with_a_full_disk_falls_behind_and_catches_up(desk: Desk) -> None
         desk.run("target", "enrol", "otn-paris", "--reason", "a full disk")
         await_that(lambda: size("paris") == size("lyon") > before)
         assert size("lille") == before
-    await_that(lambda: size("lille") >= size("paris"), 15)
+    await_that(lambda: size("lille") >= size("paris"))
     assert pid(desk.lab, "agent-lille") == agent
 
 

@@ -35,11 +35,11 @@ def ask(lab: Lab) -> Ask:
 @pytest.fixture(autouse=True)
 def whole(lab: Lab) -> Iterator[None]:
     """Every test finds the cluster whole, and leaves it so."""
-    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
     yield
     lab.heal()
     lab.start(("galera-*", "garbd-*"))
-    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
 
 
 def test_what_one_site_commits_the_other_reads(lab: Lab, ask: Ask) -> None:
@@ -84,7 +84,7 @@ def test_a_node_cut_off_answers_and_commits_nothing(lab: Lab, ask: Ask) -> None:
     assert ask(PARIS, "INSERT INTO calls.probe (said) VALUES ('cut') RETURNING said") == []
     assert ask(PARIS, MEMBERS) == ["db-paris"]
     lab.heal()
-    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
     assert ask(PARIS, "SELECT COUNT(*) FROM calls.probe WHERE said = 'cut'") == ["0"]
 
 
@@ -92,4 +92,4 @@ def test_a_cluster_killed_whole_recovers(lab: Lab) -> None:
     """All members killed find each other again when started, with nobody founding anything."""
     lab.stop(("galera-*", "garbd-*"), kill=True)
     lab.start(("galera-*", "garbd-*"))
-    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(lab.place) == "")

@@ -93,7 +93,7 @@ def test_paris_is_evacuated_and_comes_home_without_a_call_lost(
         with stopped(desk.lab, "npl-paris", "ccs-paris"):
             await_calls(desk)
         process = desk.start(*HOME, *REASON, "-o", "json")
-        await_that(lambda: "paris" in asked_first(desk, "otn-paris"), 30)
+        await_that(lambda: "paris" in asked_first(desk, "otn-paris"))
         os.kill(desk.pid("agent-lyon"), signal.SIGKILL)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err

@@ -228,7 +228,7 @@ def test_a_woken_leader_is_refused_by_the_target(desk: Desk, nominal: None) -> N
         await_armed(desk)
         with paused(sshd):
             await_mode(desk.lab, "otn-paris", "backup")
-            await_that(lambda: _waits_for_lyon(agent.pid), 20)
+            await_that(lambda: _waits_for_lyon(agent.pid))
             tree = family(agent.pid)
             with paused(*tree):
                 resume(sshd)
@@ -334,7 +334,7 @@ def test_a_lone_site_acts_and_comes_home(desk: Desk, nominal: None, tmp_path: Pa
         desk.run("audit", "verify", str(log))
         desk.run("journal", "merge", str(log), *REASON)
         status = desk.await_leader()
-        await_that(lambda: desk.read("status")["leader"]["epoch"] > 2**32, 30)
+        await_that(lambda: desk.read("status")["leader"]["epoch"] > 2**32)
         desk.run("request", "submit", str(approved), code=5)
         both = ("--samu", "300", "--samu", "680", *REASON)
         assert "failover start" in desk.run("failback", "start", *both, code=3).stderr

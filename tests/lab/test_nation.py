@@ -226,7 +226,7 @@ def await_begun(nation: Desk, process: subprocess.Popen[str]) -> str:
         found.extend(one["id"] for one in nation.read("status")["operations"])
         return bool(found)
 
-    await_that(begun, 30)
+    await_that(begun)
     return found[0]
 
 

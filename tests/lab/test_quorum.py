@@ -75,7 +75,7 @@ def _leads_one(lab: Lab) -> bool:
 
 def test_a_database_node_that_hangs_costs_a_glance_its_deadline(lab: Lab) -> None:
     """mariadbd is stopped in its tracks: it is not called well, and the answer is not late."""
-    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
     lab_status = {one.name: one.pid for one in lab.status().programs}
     pid = lab_status["galera-paris"]
     os.kill(pid, 19)
@@ -88,16 +88,16 @@ def test_a_database_node_that_hangs_costs_a_glance_its_deadline(lab: Lab) -> Non
         "db-paris" in one["message"] and "no answer in time" in one["message"]
         for one in facts["findings"]
     )
-    await_that(lambda: missing_from_cluster(lab.place) == "", 30)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
 
 
 def test_a_forced_bootstrap_is_refused_until_it_loses_nothing(lab: Lab) -> None:
     """Refused beside a primary component and while a node is not accounted for; then it works."""
-    await_that(lambda: missing_from_cluster(lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
     assert quorum(lab, "bootstrap").returncode == 3
     lab.stop(("galera-lyon", "garbd-lille"), kill=True)
     try:
-        await_that(lambda: check(lab)[1]["verdict"] == "LOST", 20)
+        await_that(lambda: check(lab)[1]["verdict"] == "LOST")
         refused = quorum(lab, "bootstrap")
         assert refused.returncode == 3 and "how far db-lyon got" in refused.stderr
         plan = json.loads(quorum(lab, "bootstrap", "--dead", "db-lyon", "-o", "json").stdout)
@@ -105,16 +105,16 @@ def test_a_forced_bootstrap_is_refused_until_it_loses_nothing(lab: Lab) -> None:
         typed = shlex.split(plan["steps"][1].partition(": ")[2])
         socket = sql_socket(lab.place, DATABASE_NODES[0])
         ask_database(socket, typed[-1])
-        await_that(lambda: check(lab)[1]["verdict"] == "DEGRADED", 20)
+        await_that(lambda: check(lab)[1]["verdict"] == "DEGRADED")
     finally:
         lab.start(("galera-lyon", "garbd-lille"))
-    await_that(lambda: missing_from_cluster(lab.place) == "", 30)
+    await_that(lambda: missing_from_cluster(lab.place) == "")
 
 
 def test_status_and_doctor_speak_of_the_database(desk: Desk) -> None:
     """Whole: QUORATE, and DEGRADED without any one site."""
     desk.await_leader()
-    await_that(lambda: desk.read("status")["database"]["verdict"] == "QUORATE", 20)
+    await_that(lambda: desk.read("status")["database"]["verdict"] == "QUORATE")
     without = desk.read("status")["database"]["without_site"]
     assert without == dict.fromkeys(("paris", "lyon", "lille"), "DEGRADED")
     checks = {one["check"]: one for one in desk.read("doctor")}
@@ -124,10 +124,10 @@ def test_status_and_doctor_speak_of_the_database(desk: Desk) -> None:
 def test_planned_moves_wait_for_the_database_and_rescues_do_not(desk: Desk) -> None:
     """Quorum lost: a switchover is refused by its rule, a failover goes on and says so."""
     desk.settle("nominal")
-    await_that(lambda: missing_from_cluster(desk.lab.place) == "", 20)
+    await_that(lambda: missing_from_cluster(desk.lab.place) == "")
     desk.lab.stop(("galera-lyon", "garbd-lille"), kill=True)
     try:
-        await_that(lambda: desk.read("status")["database"]["verdict"] == "LOST", 20)
+        await_that(lambda: desk.read("status")["database"]["verdict"] == "LOST")
         planned = ("switchover", "start", "--samu", "300", "--reason", "maintenance")
         refused = desk.run(*planned, code=3)
         assert "database-quorum" in refused.stderr and "sisamu quorum check" in refused.stderr

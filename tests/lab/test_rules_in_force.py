@@ -27,7 +27,7 @@ def whole(ruled: Desk) -> None:
     """Every test finds every program running, no link cut and a leader."""
     ruled.lab.heal()
     ruled.lab.start(("*",))
-    await_that(lambda: missing_from_cluster(ruled.lab.place) == "", 30)
+    await_that(lambda: missing_from_cluster(ruled.lab.place) == "")
     ruled.await_leader()
 
 
@@ -41,7 +41,7 @@ def test_people_are_waited_for_and_asked_before_they_go_back(ruled: Desk) -> Non
     process = ruled.start("switchover", "start", *one, *aside, "--owner", "shift lead",
                           "--bridge", "national", *REASON, "-o", "json")  # fmt: skip
     try:
-        await_that(lambda: bool(ruled.read("status")["operations"]), 30)
+        await_that(lambda: bool(ruled.read("status")["operations"]))
         assert mode(ruled) == "nominal"
         ruled.run("samu", "confirm", *one, "--by", "shift lead", "--channel", "phone", *REASON)
         out, err = process.communicate(timeout=120)
@@ -97,7 +97,7 @@ def move_by_hand(ruled: Desk, router: str, samu: str, mode: str) -> None:
 def test_what_refuses_planned_work_is_told_to_a_rescue(ruled: Desk) -> None:
     """Database lost, a freeze, an experiment, one signature: the rescue goes on, told of each."""
     ruled.lab.stop(("galera-lyon", "garbd-lille"), kill=True)
-    await_that(lambda: "database LOST" in ruled.run("status").stdout, 30)
+    await_that(lambda: "database LOST" in ruled.run("status").stdout)
     ruled.run("chaos", "inject", "kill-agent", "lille", "--for", "20")
     for verb in ("switchover", "failback"):
         refused = ruled.run(verb, "start", *ALL, *REASON, code=3).stderr

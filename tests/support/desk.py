@@ -92,7 +92,7 @@ class Desk:
             found.append(self.read("status"))
             return found[-1]["leader"]["site"] not in (None, other_than)
 
-        await_that(led, 30)
+        await_that(led)
         return found[-1]
 
     def pid(self, program: str) -> int:
@@ -175,7 +175,7 @@ def load(desk: Desk, rate: int = 20, *whom: str) -> Iterator[Load]:
     )
     placed = Load(figures={})
     try:
-        await_that(lambda: all(transactions(desk.lab, r) > before[r] + 5 for r in ROUTER_NAMES), 20)
+        await_that(lambda: all(transactions(desk.lab, r) > before[r] + 5 for r in ROUTER_NAMES))
         yield placed
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

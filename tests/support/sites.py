@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from sisamu_ops.agent import SiteAgent
@@ -48,14 +48,22 @@ class FillableDisk(Disk):
         self.refuses = 0
         #: How many more writes there is room for; any number while None.
         self.room: int | None = None
+        self._lock = Lock()
 
     def write(self, path: Path, content: bytes, mode: int = 0o644) -> None:
-        if self.room is not None:
-            self.room -= 1
-            self.refuses = errno.ENOSPC if self.room < 0 else 0
-        if self.refuses:
-            raise OSError(self.refuses, "No space left" if self.full else "Read-only", str(path))
+        with self._lock:
+            if self.room is not None:
+                self.room -= 1
+                self.refuses = errno.ENOSPC if self.room < 0 else 0
+            refuses = self.refuses
+        if refuses:
+            raise OSError(refuses, "No space left" if self.full else "Read-only", str(path))
         super().write(path, content, mode)
+
+    def empty(self) -> None:
+        """Make room for any number of writes, at once for the agent that writes meanwhile."""
+        with self._lock:
+            self.room, self.refuses = None, 0
 
     @property
     def full(self) -> bool:
@@ -181,7 +189,7 @@ class Sites:
         before = service.size()
         for number in range(entries):
             self.ask(service, Verb.PAUSE if number % 2 else Verb.RESUME)
-        await_that(lambda: service.size() >= before + entries and not service.items(), 30)
+        await_that(lambda: service.size() >= before + entries and not service.items())
 
     def await_agreed(self, service: Coordination, *sites: str) -> int:
         """Wait until these sites have cosigned all there is; return the size."""
@@ -190,7 +198,7 @@ class Sites:
             sizes = cosigned_sizes(service.published().values(), self.trust)
             return all(sizes.get(site) == service.size() for site in sites or SITES)
 
-        await_that(holds, 30)
+        await_that(holds)
         return service.size()
 
     def problems(self, service: Coordination, site: str) -> set[str]:

@@ -105,7 +105,7 @@ def test_a_disk_that_does_not_write_stops_nobody_and_loses_nothing(tmp_path: Pat
     for _ in range(3):
         record.refusals.get(timeout=5)
     record.full = False
-    await_that(lambda: '"end_ns": 0' in (tmp_path / "leases.jsonl").read_text(), 5)
+    await_that(lambda: '"end_ns": 0' in (tmp_path / "leases.jsonl").read_text())
     record.close()
     whole = [
         one for one in (tmp_path / "leases.jsonl").read_text().split("\n") if "torn" not in one
