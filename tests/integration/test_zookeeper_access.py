@@ -77,14 +77,14 @@ def raw(server: Ensemble) -> Iterator[Raw]:
     """Speak to the server with stock kazoo: what a client tries is its own affair."""
     opened: list[KazooClient] = []
 
-    def open_one(shown: Credentials | None, authority: Path) -> KazooClient:
+    def open_one(shown: Credentials | None, authority: Path, patience_s: float = 30) -> KazooClient:
         files = {"certfile": shown.certificate, "keyfile": shown.key} if shown else {}
         client = KazooClient(
             hosts=server.hosts, timeout=4, use_ssl=True, ca=authority,
             **{name: str(path) for name, path in files.items()},
         )  # fmt: skip
         opened.append(client)
-        client.start(timeout=2)
+        client.start(timeout=patience_s)
         return client
 
     yield open_one
@@ -99,7 +99,7 @@ def raw(server: Ensemble) -> Iterator[Raw]:
 def test_a_client_without_a_certificate_gets_no_session(server: Ensemble, raw: Raw) -> None:
     """It can neither read nor write: the server ends the handshake."""
     with pytest.raises(KazooTimeoutError):
-        raw(None, server.credentials("site").authority)
+        raw(None, server.credentials("site").authority, patience_s=2)
 
 
 def test_a_certificate_of_another_authority_gets_no_session(
@@ -114,7 +114,7 @@ def test_a_certificate_of_another_authority_gets_no_session(
         certificate=tmp_path / "forged/certificate.pem", key=tmp_path / "forged/key.pem",
     )  # fmt: skip
     with pytest.raises(KazooTimeoutError):
-        raw(forged, forged.authority)
+        raw(forged, forged.authority, patience_s=2)
     with pytest.raises(LeadershipError, match="no trust"):
         coordination(server, forged, wait_s=2)
 
@@ -307,4 +307,4 @@ def test_a_long_journal_is_read_whole(open_as: Open) -> None:
     mine = open_as("operator")
     paths = [f"{ROOT}/head", f"{ROOT}/entries/0000000000"] * 500
     pending = [mine._client.get_async(path) for path in paths]
-    assert [one.get(timeout=10)[0] for one in pending] == [b"1", b"first"] * 500
+    assert [one.get(timeout=30)[0] for one in pending] == [b"1", b"first"] * 500
