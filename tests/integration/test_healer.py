@@ -67,7 +67,7 @@ def test_a_fault_stands_until_it_is_healed(ground: FakeGround) -> None:
 
 def test_the_deadline_heals(ground: FakeGround) -> None:
     """Nobody asks, and it is healed."""
-    inject(ground, CUT, 0.3)
+    inject(ground, CUT, 2)
     await_that(lambda: standing(ground) == ())
     assert links(ground) == "whole"
 
@@ -134,7 +134,7 @@ def test_nobody_heals_what_is_being_injected(
         perform(action)
 
     monkeypatch.setattr(injection.healer, "perform", dawdle)
-    inject(ground, CUT, 0.4)
+    inject(ground, CUT, 3)
     await_that(lambda: standing(ground) == ())
     assert links(ground) == "whole"
 

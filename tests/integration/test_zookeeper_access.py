@@ -251,7 +251,7 @@ def test_whoever_comes_first_makes_nothing_its_own(server: Ensemble) -> None:
 
     for role in (Role.OPERATOR, Role.ARBITER):
         with pytest.raises(LeadershipError, match="no site has made its place"):
-            look(role, wait_s=0.5)
+            look(role, wait_s=2)
     site = look(Role.SITE)
     tenure = site.contend("paris").try_lead()
     assert tenure is not None

@@ -253,7 +253,7 @@ def test_a_service_that_stops_answering_is_told_in_time(
     servers: Ensemble, connect: Connect
 ) -> None:
     """An open session whose servers are paused gives an error, it does not hang."""
-    coordination = connect(wait_s=0.5)
+    coordination = connect(wait_s=1)
     for server in servers.ids:
         servers.pause(server)
     for ask in (coordination.size, coordination.items, coordination.leader, coordination.published):
