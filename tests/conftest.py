@@ -6,8 +6,20 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sisamu_ops.lab import Lab
+
+# One profile for every test: modest, printing what reproduces a failure. How fast a machine is
+# today is no property of the code: no deadlines, and no complaint about slow examples.
+settings.register_profile(
+    "sisamu",
+    max_examples=60,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("sisamu")
 
 #: The labs, one after the other in each of two workers: never more than two are up at once, but for
 #: those a test brings up beside its own. Named by the fixture that gives a lab, or by the module
