@@ -55,13 +55,8 @@ if TYPE_CHECKING:
 #: How long a command waits for ZooKeeper before it looks at the replicas, in seconds.
 CONNECT_S = 3.0
 LOCAL_SITE = "local"
-#: What the lab's inventory reads from the environment: a line for another shell needs it too.
-LAB_VARIABLES = (
-    "SISAMU_LAB_NAME",
-    "SISAMU_LAB_ROOT",
-    "SISAMU_LAB_SESSION_MS",
-    "SISAMU_LAB_JOURNAL_KEEP",
-)
+#: What tells the lab's inventory which lab it is about: a line for another shell needs it too.
+LAB_VARIABLES = ("SISAMU_LAB_NAME", "SISAMU_LAB_ROOT")
 
 
 @dataclass(frozen=True, kw_only=True)
