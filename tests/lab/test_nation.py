@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk, family, load, paused, running_modes
+from tests.support.desk import Desk, hung, load, running_modes
 from tests.support.lab import ROUTER_NAMES
 from tests.support.waiting import await_that
 
@@ -179,7 +179,7 @@ def test_those_that_cannot_be_reached_are_told_and_touched_again_alone(
 
 def test_a_target_that_hangs_in_the_midst_is_unknown_and_settled(nation: Desk) -> None:
     """One router stands still: nobody can say, and nothing is called done; reconcile settles it."""
-    with paused(*family(nation.pid("otn-lyon"))):
+    with hung(nation.lab, "otn-lyon"):
         operation = nation.read(*RESCUE, code=6)
         assert set(outcomes(operation).values()) == {"unknown"}
         assert operation["unsettled"] == ["otn-lyon"]

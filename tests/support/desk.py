@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def family(pid: int) -> list[int]:
 def modes(lab: Lab) -> list[str]:
     """Return what each running router has for SAMU 300."""
     return [running_mode(lab, router) for router in ROUTER_NAMES]
+
+
+@contextmanager
+def hung(lab: Lab, router: str) -> Iterator[None]:
+    """Have a running router answer nobody, neither calls nor commands, and then go on.
+
+    Its timers run on. A Kamailio that stood still with them finds its clock behind when it goes on,
+    and within 5 s makes it up in one leap: every INVITE without an answer in that instant, a test
+    call too, times out at once and is refused (503).
+    """
+    listed = re.findall(r"^(\d+)\n(.+)$", kamcmd(lab, router, "core.ps"), re.MULTILINE)
+    assert len([what for _, what in listed if "timer" in what]) > 1, listed
+    with paused(*(int(pid) for pid, what in listed if "timer" not in what)):
+        yield
 
 
 @dataclass(kw_only=True)
