@@ -68,7 +68,7 @@ def test_a_fault_stands_until_it_is_healed(ground: FakeGround) -> None:
 def test_the_deadline_heals(ground: FakeGround) -> None:
     """Nobody asks, and it is healed."""
     inject(ground, CUT, 2)
-    await_that(lambda: standing(ground) == ())
+    await_that(lambda: standing(ground) == (), 2 + 2.7)
     assert links(ground) == "whole"
 
 
@@ -80,7 +80,7 @@ def test_a_killed_injector_leaves_a_healer(ground: FakeGround) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert standing(ground)[0].armed
-    await_that(lambda: links(ground) == "whole")
+    await_that(lambda: links(ground) == "whole", 3 + 3)
     await_that(lambda: standing(ground) == ())
 
 
@@ -135,7 +135,7 @@ def test_nobody_heals_what_is_being_injected(
 
     monkeypatch.setattr(injection.healer, "perform", dawdle)
     inject(ground, CUT, 3)
-    await_that(lambda: standing(ground) == ())
+    await_that(lambda: standing(ground) == (), 5)
     assert links(ground) == "whole"
 
 

@@ -141,7 +141,7 @@ def test_a_rescue_asked_of_a_leader_with_a_full_disk_is_carried_out_by_another(
     await_that(lambda: leader_of(service) not in ("", first))
     await_that(lambda: asked in folded(sites, service).finished)
     assert folded(sites, service).finished[asked] is Outcome.DONE
-    sites.members[first].disk.refuses = 0
+    sites.members[first].disk.empty()
     size = sites.await_agreed(service)
     assert_equal_replicas(sites, size)
 
@@ -154,8 +154,7 @@ def test_a_disk_that_fills_in_the_midst_of_a_write_ends_no_agent(begin: Begin, r
     assert member.thread is not None
     member.disk.room = room
     # How many writes an entry costs depends on how many it comes with: so, until it is full.
-    while not member.disk.full:
-        sites.write(service, 1)
+    await_that(lambda: sites.write(service, 1) or member.disk.full)
     await_that(lambda: "disk" in sites.problems(service, "lille"))
     assert member.thread.is_alive()
     member.disk.empty()
@@ -177,7 +176,7 @@ def test_a_leader_that_cannot_write_its_replica_lets_another_lead(
     await_that(lambda: leader_of(service) not in ("", first))
     await_that(lambda: first not in service.contenders())
     sites.write(service, 3)
-    sites.members[first].disk.refuses = 0
+    sites.members[first].disk.empty()
     size = sites.await_agreed(service)
     await_that(lambda: first in service.contenders())
     assert sites.problems(service, first) == set()

@@ -84,7 +84,7 @@ def test_a_killed_injector_is_healed_after(lab: Lab) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert lab.status().one_way == (("lyon", "paris"),)
-    await_that(lambda: lab.status().one_way == ())
+    await_that(lambda: lab.status().one_way == (), 4 + 3.5)
     await_that(lambda: standing(lab) == ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -57,7 +58,7 @@ class FillableDisk(Disk):
                 self.refuses = errno.ENOSPC if self.room < 0 else 0
             refuses = self.refuses
         if refuses:
-            raise OSError(refuses, "No space left" if self.full else "Read-only", str(path))
+            raise OSError(refuses, os.strerror(refuses), str(path))
         super().write(path, content, mode)
 
     def empty(self) -> None:
@@ -84,7 +85,7 @@ class RunsOnDisk:
         on_event: Callable[[Mapping[str, Any]], None],
     ) -> RunEnd:
         if self.disk.refuses:
-            raise DiskError(OSError(self.disk.refuses, "No space left", "runs"))
+            raise DiskError(OSError(self.disk.refuses, os.strerror(self.disk.refuses), "runs"))
         return self.playbooks.run(run, tenure, on_event)
 
 
